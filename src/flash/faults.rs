@@ -1,0 +1,509 @@
+//! Faults on purpose: blocks that fail later, pages that cannot be read, and the moment the power goes.
+//!
+//! [`LatentFaults`] is the plan alone; [`Faulty`] carries one out around any chip.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::{Block, FlashError, FlashHardware, Geometry, Operation, PageAddr};
+use crate::prng::SplitMix64;
+
+/// A block that will fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "std", derive(serde::Serialize, serde::Deserialize))]
+pub struct LatentFault {
+    /// The block, by its number in the volume.
+    pub block: u32,
+    /// The operation that will fail.
+    pub on: Operation,
+    /// How many such operations still succeed. Reads are not counted: a read fault is there at once.
+    pub after: u64,
+}
+
+/// A plan of blocks that will fail.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LatentFaults {
+    faults: Vec<LatentFault>,
+}
+
+impl LatentFaults {
+    /// A plan of these faults.
+    #[must_use]
+    pub fn new(faults: Vec<LatentFault>) -> Self {
+        Self { faults }
+    }
+
+    /// The plan as it stands.
+    #[must_use]
+    pub fn as_slice(&self) -> &[LatentFault] {
+        &self.faults
+    }
+
+    /// Add a fault; one for the same block and operation is replaced.
+    pub fn add(&mut self, fault: LatentFault) {
+        self.faults.retain(|f| (f.block, f.on) != (fault.block, fault.on));
+        self.faults.push(fault);
+    }
+
+    /// Forget every fault.
+    pub fn clear(&mut self) {
+        self.faults.clear();
+    }
+
+    /// Count one operation on `block`; whether it fails, and whether the plan changed.
+    pub fn strike(&mut self, block: Block, on: Operation) -> Strike {
+        let mut strike = Strike::Passes;
+        for fault in self.faults.iter_mut().filter(|f| f.block == block.0 && f.on == on) {
+            match fault.after {
+                0 => return Strike::Fails,
+                _ => {
+                    fault.after -= 1;
+                    strike = Strike::Counted;
+                }
+            }
+        }
+        strike
+    }
+
+    /// Whether reads of `block` fail.
+    #[must_use]
+    pub fn unreadable(&self, block: Block) -> bool {
+        self.faults.iter().any(|f| f.block == block.0 && f.on == Operation::Read && f.after == 0)
+    }
+}
+
+/// What a plan says of one operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strike {
+    /// No fault waits here.
+    Passes,
+    /// It succeeds, and a fault is one operation nearer.
+    Counted,
+    /// It fails.
+    Fails,
+}
+
+/// A chip whose pages can be overwritten against the rules, to stand for what a power cut leaves.
+pub trait Tearable: FlashHardware {
+    /// Give `page` these data bytes (a whole page), whatever it held.
+    ///
+    /// # Errors
+    /// When what carries the chip fails.
+    fn overwrite(&mut self, page: PageAddr, bytes: &[u8]) -> Result<(), FlashError>;
+}
+
+/// What becomes of the operation during which the power goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// It was not done at all.
+    NotDone,
+    /// It was done wholly; what follows was not.
+    Done,
+    /// A page: its first half was programmed. A block: the first half of its pages was erased.
+    Prefix,
+    /// The page, or every page of the block, holds garbage.
+    Garbage,
+    /// The page, or every page of the block, cannot be read until it is erased.
+    Unreadable,
+    /// The erase had been deferred: the pages of the block not yet programmed still hold their old bytes.
+    OldTail,
+    /// It was done wholly, and nothing else since the last sync was.
+    Reordered,
+}
+
+impl Cut {
+    /// Every kind.
+    pub const ALL: [Self; 7] = [
+        Self::NotDone,
+        Self::Done,
+        Self::Prefix,
+        Self::Garbage,
+        Self::Unreadable,
+        Self::OldTail,
+        Self::Reordered,
+    ];
+}
+
+/// The content of a block: one entry a page, `None` where it cannot be read.
+type Pages = Vec<Option<Vec<u8>>>;
+
+/// A chip with faults. See the [module](self).
+#[derive(Clone, Debug)]
+pub struct Faulty<H> {
+    inner: H,
+    latent: LatentFaults,
+    unreadable: BTreeSet<PageAddr>,
+    /// From which of the coming erases and programs on all fail.
+    fail_from: Option<u64>,
+    cut: Option<(u64, Cut)>,
+    powered: bool,
+    operations: u64,
+    /// What blocks held before they were first changed since the last sync (kept only while a cut is armed).
+    unsynced: BTreeMap<Block, Pages>,
+    /// What the block erased last held before (kept only while a cut is armed).
+    erased: Option<(Block, Pages)>,
+    /// What was being done when the power went.
+    interrupted: Option<(Operation, PageAddr)>,
+}
+
+impl<H: Tearable> Faulty<H> {
+    /// `inner`, as yet without a fault.
+    #[must_use]
+    pub fn new(inner: H) -> Self {
+        Self {
+            inner,
+            latent: LatentFaults::default(),
+            unreadable: BTreeSet::new(),
+            fail_from: None,
+            cut: None,
+            powered: true,
+            operations: 0,
+            unsynced: BTreeMap::new(),
+            erased: None,
+            interrupted: None,
+        }
+    }
+
+    /// The chip within.
+    pub fn inner(&self) -> &H {
+        &self.inner
+    }
+
+    /// The chip within, to be changed behind the faults' back.
+    pub fn inner_mut(&mut self) -> &mut H {
+        &mut self.inner
+    }
+
+    /// The same faults around another chip: one that was opened anew, say.
+    pub fn map<G>(self, f: impl FnOnce(H) -> G) -> Faulty<G> {
+        Faulty {
+            inner: f(self.inner),
+            latent: self.latent,
+            unreadable: self.unreadable,
+            fail_from: self.fail_from,
+            cut: self.cut,
+            powered: self.powered,
+            operations: self.operations,
+            unsynced: self.unsynced,
+            erased: self.erased,
+            interrupted: self.interrupted,
+        }
+    }
+
+    /// The plan of blocks that will fail.
+    pub fn latent_mut(&mut self) -> &mut LatentFaults {
+        &mut self.latent
+    }
+
+    /// Let a page be unreadable until its block is erased.
+    pub fn set_unreadable(&mut self, page: PageAddr) {
+        self.unreadable.insert(page);
+    }
+
+    /// Let every erase and program fail once `n` more of them have been done.
+    pub fn fail_from(&mut self, n: u64) {
+        self.fail_from = Some(n);
+    }
+
+    /// Flip one bit of a page: bit `bit % 8`, least significant first, of data byte `bit / 8`.
+    ///
+    /// # Errors
+    /// When the page cannot be read or changed.
+    pub fn flip(&mut self, page: PageAddr, bit: u32) -> Result<(), FlashError> {
+        let size = self.inner.geometry().page_size();
+        let mut bytes = vec![0; size as usize];
+        self.inner.read(page.block, page.page * size, &mut bytes)?;
+        if let Some(byte) = bytes.get_mut(bit as usize / 8) {
+            *byte ^= 1 << (bit % 8);
+        }
+        self.inner.overwrite(page, &bytes)
+    }
+
+    /// Let the power go during the operation that follows the next `n` (erases, programs, marks and syncs count).
+    pub fn cut_power_after(&mut self, n: u64, cut: Cut) {
+        self.cut = Some((self.operations + n, cut));
+        self.unsynced.clear();
+        self.erased = None;
+        self.interrupted = None;
+    }
+
+    /// Power is back; no further cut is planned.
+    pub fn restore_power(&mut self) {
+        self.powered = true;
+        self.cut = None;
+        self.unsynced.clear();
+        self.erased = None;
+    }
+
+    /// Whether the power went.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        !self.powered
+    }
+
+    /// What was being done when the power went, unless it was a sync or a mark.
+    #[must_use]
+    pub fn interrupted(&self) -> Option<(Operation, PageAddr)> {
+        self.interrupted
+    }
+
+    /// Erases, programs, marks and syncs asked for so far.
+    #[must_use]
+    pub fn operations(&self) -> u64 {
+        self.operations
+    }
+
+    /// Count an operation; the kind of cut when it is the one to be interrupted.
+    fn begin(&mut self) -> Result<Option<Cut>, FlashError> {
+        if !self.powered {
+            return Err(FlashError::PowerLost);
+        }
+        self.operations += 1;
+        Ok(match self.cut {
+            Some((at, cut)) if self.operations > at => {
+                self.powered = false;
+                Some(cut)
+            }
+            _ => None,
+        })
+    }
+
+    fn fails(&mut self, block: Block, on: Operation) -> bool {
+        let worn_out = match &mut self.fail_from {
+            Some(0) => true,
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+            None => false,
+        };
+        self.latent.strike(block, on) == Strike::Fails || worn_out
+    }
+
+    fn pages_of(&self, block: Block) -> Pages {
+        let size = self.inner.geometry().page_size();
+        let read = |page: PageAddr| {
+            let mut bytes = vec![0; size as usize];
+            let readable = !self.unreadable.contains(&page)
+                && self.inner.read(block, page.page * size, &mut bytes).is_ok();
+            readable.then_some(bytes)
+        };
+        self.inner.geometry().iter_pages(block).map(read).collect()
+    }
+
+    /// Remember what `block` holds, before it changes.
+    fn remember(&mut self, block: Block, erasing: bool) {
+        if self.cut.is_none() {
+            return;
+        }
+        if erasing {
+            self.erased = Some((block, self.pages_of(block)));
+        }
+        if !self.unsynced.contains_key(&block) {
+            let pages = self.pages_of(block);
+            self.unsynced.insert(block, pages);
+        }
+    }
+
+    fn put_back(&mut self, block: Block, pages: &Pages, from: u32) -> Result<(), FlashError> {
+        for (page, old) in self.inner.geometry().iter_pages(block).zip(pages).skip(from as usize) {
+            self.overwrite_or_spoil(page, old.as_deref())?;
+        }
+        Ok(())
+    }
+
+    fn overwrite_or_spoil(&mut self, page: PageAddr, bytes: Option<&[u8]>) -> Result<(), FlashError> {
+        match bytes {
+            Some(bytes) => {
+                self.unreadable.remove(&page);
+                self.inner.overwrite(page, bytes)
+            }
+            None => {
+                self.unreadable.insert(page);
+                Ok(())
+            }
+        }
+    }
+
+    fn garbage(&self, page: PageAddr) -> Vec<u8> {
+        let mut bytes = vec![0; self.inner.geometry().page_size() as usize];
+        let seed = self.operations ^ (u64::from(page.block.0) << 32) ^ (u64::from(page.page) << 16);
+        SplitMix64::new(seed).fill(&mut bytes);
+        bytes
+    }
+
+    /// Undo all that was done to other blocks since the last sync.
+    fn lose_unsynced(&mut self, except: Block) -> Result<(), FlashError> {
+        for (block, pages) in core::mem::take(&mut self.unsynced) {
+            if block != except {
+                self.put_back(block, &pages, 0)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn cut_program(&mut self, page: PageAddr, data: &[u8], cut: Cut) -> Result<(), FlashError> {
+        self.interrupted = Some((Operation::Program, page));
+        match cut {
+            Cut::NotDone => {}
+            Cut::Done => self.inner.program(page, data)?,
+            Cut::Prefix => {
+                let half = data.len() / 2;
+                let torn: Vec<u8> =
+                    data[..half].iter().copied().chain(core::iter::repeat_n(0xFF, data.len() - half)).collect();
+                self.inner.overwrite(page, &torn)?;
+            }
+            Cut::Garbage => {
+                let garbage = self.garbage(page);
+                self.inner.overwrite(page, &garbage)?;
+            }
+            Cut::Unreadable => self.overwrite_or_spoil(page, None)?,
+            Cut::OldTail => {
+                self.inner.program(page, data)?;
+                if let Some((block, pages)) = self.erased.take()
+                    && block == page.block
+                {
+                    self.put_back(block, &pages, page.page + 1)?;
+                }
+            }
+            Cut::Reordered => {
+                self.inner.program(page, data)?;
+                self.lose_unsynced(page.block)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn cut_erase(&mut self, block: Block, cut: Cut) -> Result<(), FlashError> {
+        self.interrupted = Some((Operation::Erase, PageAddr { block, page: 0 }));
+        let geometry = *self.inner.geometry();
+        match cut {
+            Cut::NotDone | Cut::OldTail => {}
+            Cut::Done => self.inner.erase(block)?,
+            Cut::Prefix => {
+                let erased = vec![0xFF; geometry.page_size() as usize];
+                for page in geometry.iter_pages(block).take(geometry.pages_per_block().div_ceil(2) as usize) {
+                    self.overwrite_or_spoil(page, Some(&erased))?;
+                }
+            }
+            Cut::Garbage => {
+                for page in geometry.iter_pages(block) {
+                    let garbage = self.garbage(page);
+                    self.overwrite_or_spoil(page, Some(&garbage))?;
+                }
+            }
+            Cut::Unreadable => self.unreadable.extend(geometry.iter_pages(block)),
+            Cut::Reordered => {
+                self.inner.erase(block)?;
+                self.lose_unsynced(block)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<H: Tearable> FlashHardware for Faulty<H> {
+    fn geometry(&self) -> &Geometry {
+        self.inner.geometry()
+    }
+
+    fn read(&self, block: Block, offset: u32, buf: &mut [u8]) -> Result<(), FlashError> {
+        if !self.powered {
+            return Err(FlashError::PowerLost);
+        }
+        if buf.is_empty() {
+            return Ok(());
+        }
+        let geometry = self.geometry();
+        let first = geometry.page_at(block, offset);
+        let last = geometry.page_at(block, offset + (buf.len() as u32 - 1));
+        let at = match self.latent.unreadable(block) {
+            true => Some(first),
+            false => self.unreadable.range(first..=last).next().copied(),
+        };
+        match at {
+            Some(at) => Err(FlashError::Unreadable { at, offset: self.raw_offset(at) }),
+            None => self.inner.read(block, offset, buf),
+        }
+    }
+
+    fn program(&mut self, page: PageAddr, data: &[u8]) -> Result<(), FlashError> {
+        let cut = self.begin()?;
+        self.remember(page.block, false);
+        if let Some(cut) = cut {
+            self.cut_program(page, data, cut)?;
+            return Err(FlashError::PowerLost);
+        }
+        if self.fails(page.block, Operation::Program) {
+            let offset = self.raw_offset(page);
+            return Err(FlashError::Failed { operation: Operation::Program, at: page, offset });
+        }
+        self.inner.program(page, data)
+    }
+
+    fn erase(&mut self, block: Block) -> Result<(), FlashError> {
+        let cut = self.begin()?;
+        self.remember(block, true);
+        if let Some(cut) = cut {
+            self.cut_erase(block, cut)?;
+            return Err(FlashError::PowerLost);
+        }
+        if self.fails(block, Operation::Erase) {
+            let at = PageAddr { block, page: 0 };
+            let offset = self.raw_offset(at);
+            return Err(FlashError::Failed { operation: Operation::Erase, at, offset });
+        }
+        self.unreadable.retain(|page| page.block != block);
+        self.inner.erase(block)
+    }
+
+    fn is_bad(&self, block: Block) -> Result<bool, FlashError> {
+        if !self.powered {
+            return Err(FlashError::PowerLost);
+        }
+        self.inner.is_bad(block)
+    }
+
+    fn mark_bad(&mut self, block: Block) -> Result<(), FlashError> {
+        match self.begin()? {
+            Some(Cut::NotDone) => return Err(FlashError::PowerLost),
+            Some(cut) => {
+                self.inner.mark_bad(block)?;
+                if cut == Cut::Reordered {
+                    self.lose_unsynced(block)?;
+                }
+                return Err(FlashError::PowerLost);
+            }
+            None => {}
+        }
+        self.inner.mark_bad(block)
+    }
+
+    fn carries_marks(&self) -> bool {
+        self.inner.carries_marks()
+    }
+
+    fn sync(&mut self) -> Result<(), FlashError> {
+        match self.begin()? {
+            Some(Cut::NotDone) => return Err(FlashError::PowerLost),
+            Some(cut) => {
+                if cut == Cut::Reordered {
+                    // Of what was to be made durable, only the block changed last is.
+                    let last = self.erased.as_ref().map_or(Block(u32::MAX), |(block, _)| *block);
+                    self.lose_unsynced(last)?;
+                } else {
+                    self.inner.sync()?;
+                }
+                return Err(FlashError::PowerLost);
+            }
+            None => {}
+        }
+        self.unsynced.clear();
+        self.inner.sync()
+    }
+
+    fn raw_offset(&self, page: PageAddr) -> u64 {
+        self.inner.raw_offset(page)
+    }
+}

@@ -1,0 +1,232 @@
+//! Making a fresh volume: a plan that only looks, and its execution.
+//!
+//! Where a volume was, its erase counts and bad blocks are carried over, and a cut at any moment leaves either the old
+//! volume or the new one.
+
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::mount::Survey;
+use super::slots::{self, Slot, SlotId};
+use crate::error::{Error, Result};
+use crate::flash::{Block, FlashHardware};
+use crate::ftl::bad_blocks::BadBlockTable;
+use crate::onflash::ftlj::{COPY_ON_WRITE_BLOCKS, Layout, Metadata, UNMAPPED, UNTOUCHED_BLOCKS};
+
+/// What a format would do. See the [module](self).
+#[derive(Clone, Debug)]
+pub struct FormatPlan {
+    layout: Layout,
+    bad: BadBlockTable,
+    previous: Option<Previous>,
+    carry_wear: bool,
+}
+
+/// The volume that was there.
+#[derive(Clone, Debug)]
+struct Previous {
+    layout: Layout,
+    slot: SlotId,
+    sequence: u64,
+    metadata: Metadata,
+}
+
+/// What the blocks that do not add to the capacity are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reserved {
+    /// Blocks of the two metadata slots.
+    pub metadata: u32,
+    /// Blocks between the slots and the data region, which the format leaves alone.
+    pub untouched: u32,
+    /// Data blocks that copy-on-write needs beyond the logical ones.
+    pub copy_on_write: u32,
+    /// Bad blocks of the data region.
+    pub bad: u32,
+}
+
+impl FormatPlan {
+    /// Look at the chip and plan a fresh volume on it. With `carry_wear` the erase counts of a volume that is there
+    /// are carried over, and its bad-block table always.
+    ///
+    /// # Errors
+    /// When the geometry does not suit the format, or a block of a metadata slot is bad.
+    pub fn new<H: FlashHardware>(hw: &H, carry_wear: bool) -> Result<Self> {
+        let geometry = hw.geometry();
+        let block_size = geometry.block_size();
+        let layout = Layout::new(block_size, geometry.blocks())?;
+        if !block_size.is_power_of_two() {
+            return Err(Error::UnsuitableGeometry(format!(
+                "the block-mapped format wants a block size that is a power of two, and {block_size} is not"
+            )));
+        }
+        let previous = Previous::find(hw, &layout)?;
+        let mut bad = match &previous {
+            Some(previous) => BadBlockTable::from_bitmap(&previous.metadata.bad_table, layout.blocks),
+            None => BadBlockTable::new(layout.blocks),
+        };
+        for block in geometry.iter_blocks() {
+            if hw.is_bad(block)? {
+                bad.insert(block);
+            }
+        }
+        for slot in SlotId::BOTH {
+            if let Some(block) = slot.blocks(&layout).find(|&b| bad.contains(b)) {
+                return Err(Error::BadSlotBlock { block, slot: slot.name() });
+            }
+        }
+        let plan = Self { layout, bad, previous, carry_wear };
+        if plan.capacity() == 0 {
+            return Err(Error::UnsuitableGeometry(format!(
+                "{} of {} data blocks are bad: none is left for data",
+                plan.reserved().bad,
+                layout.data_blocks()
+            )));
+        }
+        Ok(plan)
+    }
+
+    /// The largest logical length the fresh volume can take, in bytes.
+    #[must_use]
+    pub fn capacity(&self) -> u64 {
+        let good = self.layout.data_blocks() - self.reserved().bad;
+        let blocks = good.saturating_sub(COPY_ON_WRITE_BLOCKS).min(self.layout.logical_blocks);
+        u64::from(blocks) * u64::from(self.layout.block_size)
+    }
+
+    /// What the other blocks are for.
+    #[must_use]
+    pub fn reserved(&self) -> Reserved {
+        Reserved {
+            metadata: 2 * self.layout.blocks_per_slot,
+            untouched: UNTOUCHED_BLOCKS,
+            copy_on_write: COPY_ON_WRITE_BLOCKS,
+            bad: self.bad.iter().filter(|b| b.0 >= self.layout.reserved).count() as u32,
+        }
+    }
+
+    /// Bad blocks, by the old volume's table and the chip's marks.
+    #[must_use]
+    pub fn bad_blocks(&self) -> Vec<Block> {
+        self.bad.iter().collect()
+    }
+
+    /// Whether erase counts of a volume that is there are carried over.
+    #[must_use]
+    pub fn carries_wear_over(&self) -> bool {
+        self.carry_wear && self.previous.is_some()
+    }
+
+    /// Make the fresh volume.
+    ///
+    /// # Errors
+    /// When the chip fails.
+    pub fn execute<H: FlashHardware>(mut self, hw: &mut H) -> Result<()> {
+        self.make_room(hw)?;
+        let target = self.target();
+        let sequence = self.previous.as_ref().map_or(1, |p| p.sequence.checked_add(1).unwrap_or(1));
+        let stale = self.stale_blocks(target);
+        let mut counts = self.carried_counts();
+        let erased = target.blocks(&self.layout).chain(stale.iter().copied());
+        for block in erased {
+            // What is erased after the commit is counted in it: a cut may count too much, never too little.
+            if let Some(count) = counts.get_mut(block.index()) {
+                *count = count.saturating_add(1);
+            }
+        }
+        let metadata = Metadata {
+            logical_len: 0,
+            map: vec![UNMAPPED; self.layout.logical_blocks as usize],
+            erase_counts: counts,
+            bad_table: self.bad.to_bitmap(),
+        };
+        if self.previous.is_none() {
+            // Remains that do not mount must not outlive the new volume's first copy.
+            stale.iter().try_for_each(|&block| hw.erase(block))?;
+        }
+        slots::write(hw, &self.layout, target, &metadata.encode(sequence))?;
+        hw.sync()?;
+        if self.previous.is_some() {
+            stale.iter().try_for_each(|&block| hw.erase(block))?;
+            hw.sync()?;
+        }
+        Ok(())
+    }
+
+    /// The slot for the first copy: B as on a blank chip, unless the old volume's newest copy lies there.
+    fn target(&self) -> SlotId {
+        if self.overlaps_previous(SlotId::B) { SlotId::A } else { SlotId::B }
+    }
+
+    fn overlaps_previous(&self, slot: SlotId) -> bool {
+        self.previous.as_ref().is_some_and(|previous| {
+            previous.slot.blocks(&previous.layout).any(|old| slot.blocks(&self.layout).any(|new| new == old))
+        })
+    }
+
+    /// See that one of the new slots leaves the old volume's newest copy alone: where the slots of another geometry lie
+    /// across it, write it once more into its other slot.
+    fn make_room<H: FlashHardware>(&mut self, hw: &mut H) -> Result<()> {
+        if !SlotId::BOTH.into_iter().all(|slot| self.overlaps_previous(slot)) {
+            return Ok(());
+        }
+        let Some(previous) = &mut self.previous else { return Ok(()) };
+        previous.slot = previous.slot.other();
+        previous.sequence = previous.sequence.saturating_add(1);
+        for block in previous.slot.blocks(&previous.layout) {
+            if let Some(count) = previous.metadata.erase_counts.get_mut(block.index()) {
+                *count = count.saturating_add(1);
+            }
+        }
+        slots::write(hw, &previous.layout, previous.slot, &previous.metadata.encode(previous.sequence))?;
+        Ok(hw.sync()?)
+    }
+
+    /// Blocks of slots, old and new, that hold no copy of the fresh volume.
+    fn stale_blocks(&self, target: SlotId) -> Vec<Block> {
+        let old = self.previous.iter().flat_map(|p| SlotId::BOTH.map(|slot| slot.blocks(&p.layout)));
+        let mut stale: Vec<Block> = old.flatten().chain(target.other().blocks(&self.layout)).collect();
+        stale.sort_unstable();
+        stale.dedup();
+        stale.retain(|&b| {
+            b.0 < self.layout.blocks && !self.bad.contains(b) && target.blocks(&self.layout).all(|t| t != b)
+        });
+        stale
+    }
+
+    fn carried_counts(&self) -> Vec<u32> {
+        let mut counts = match &self.previous {
+            Some(previous) if self.carry_wear => previous.metadata.erase_counts.clone(),
+            _ => Vec::new(),
+        };
+        counts.resize(self.layout.blocks as usize, 0);
+        counts
+    }
+}
+
+impl Previous {
+    /// The volume on the chip, also one made for another number of blocks of the same size.
+    fn find<H: FlashHardware>(hw: &H, layout: &Layout) -> Result<Option<Self>> {
+        let survey = Survey::read(hw)?;
+        if let Ok(choice) = survey.choose(None) {
+            let (slot, sequence, metadata) = (choice.slot, choice.sequence, choice.metadata.clone());
+            return Ok(Some(Self { layout: *layout, slot, sequence, metadata }));
+        }
+        let Slot::Valid { metadata, .. } = &survey.a else { return Ok(None) };
+        let blocks = u32::try_from(metadata.erase_counts.len()).unwrap_or(u32::MAX);
+        match Layout::new(layout.block_size, blocks) {
+            Ok(old) if 2 * old.blocks_per_slot <= layout.blocks => {
+                let a = Slot::read(hw, &old, SlotId::A)?;
+                let b = Slot::read(hw, &old, SlotId::B)?;
+                let survey = Survey { layout: old, a, b };
+                Ok(survey.choose(None).ok().map(|choice| Self {
+                    layout: old,
+                    slot: choice.slot,
+                    sequence: choice.sequence,
+                    metadata: choice.metadata.clone(),
+                }))
+            }
+            _ => Ok(None),
+        }
+    }
+}

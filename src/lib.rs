@@ -1,0 +1,14 @@
+//! Raw NAND flash images and the flash translation layers (FTLs) inside them.
+#![doc = ""]
+#![cfg_attr(not(feature = "std"), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod error;
+pub mod flash;
+pub mod ftl;
+pub mod onflash;
+pub mod prng;
+
+pub use error::{Error, Result};

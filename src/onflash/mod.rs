@@ -1,0 +1,6 @@
+#![doc = include_str!("SPEC.md")]
+//!
+//! # In code
+//! Pure bytes to records and back; no I/O here, and no decision about what a record means for a volume.
+
+pub mod ftlj;
