@@ -5,6 +5,7 @@
 
 extern crate alloc;
 
+pub mod check;
 pub mod error;
 pub mod flash;
 pub mod ftl;
@@ -12,3 +13,5 @@ pub mod onflash;
 pub mod prng;
 
 pub use error::{Error, Result};
+#[cfg(feature = "std")]
+pub mod probe;

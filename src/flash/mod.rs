@@ -3,16 +3,17 @@
 //! [`FlashHardware`] is the whole contract. A raw image in a file ([`image`]) and a simulator in RAM ([`sim`])
 //! implement it; [`faults`] wraps either and breaks it on purpose. Nothing here knows of an FTL.
 
+pub mod blank;
 pub mod chips;
 #[cfg(feature = "std")]
 pub mod chip_file;
 pub mod faults;
+#[cfg(feature = "std")]
+pub mod file_io;
 mod geometry;
 #[cfg(feature = "std")]
 pub mod image;
 mod marker;
-#[cfg(feature = "std")]
-mod raw_image;
 pub mod sim;
 
 use alloc::string::String;
@@ -117,6 +118,40 @@ impl<H: FlashHardware + ?Sized> FlashHardware for &mut H {
     }
     fn raw_offset(&self, page: PageAddr) -> u64 {
         (**self).raw_offset(page)
+    }
+}
+
+/// A chip to be looked at only: whoever holds it cannot change a byte.
+#[derive(Debug)]
+pub struct Inspected<'a, H: ?Sized>(pub &'a H);
+
+impl<H: FlashHardware + ?Sized> FlashHardware for Inspected<'_, H> {
+    fn geometry(&self) -> &Geometry {
+        self.0.geometry()
+    }
+    fn read(&self, block: Block, offset: u32, buf: &mut [u8]) -> Result<(), FlashError> {
+        self.0.read(block, offset, buf)
+    }
+    fn program(&mut self, page: PageAddr, _: &[u8]) -> Result<(), FlashError> {
+        Err(FlashError::Io(alloc::format!("{page} is not to be programmed: the chip is only looked at")))
+    }
+    fn erase(&mut self, block: Block) -> Result<(), FlashError> {
+        Err(FlashError::Io(alloc::format!("{block} is not to be erased: the chip is only looked at")))
+    }
+    fn is_bad(&self, block: Block) -> Result<bool, FlashError> {
+        self.0.is_bad(block)
+    }
+    fn mark_bad(&mut self, block: Block) -> Result<(), FlashError> {
+        Err(FlashError::Io(alloc::format!("{block} is not to be marked: the chip is only looked at")))
+    }
+    fn carries_marks(&self) -> bool {
+        self.0.carries_marks()
+    }
+    fn sync(&mut self) -> Result<(), FlashError> {
+        Ok(())
+    }
+    fn raw_offset(&self, page: PageAddr) -> u64 {
+        self.0.raw_offset(page)
     }
 }
 

@@ -26,6 +26,16 @@ impl BadBlockTable {
         Self { bad: (0..blocks as usize).map(bit).collect() }
     }
 
+    /// The table of `blocks` blocks of which `bad` are bad.
+    #[must_use]
+    pub fn from_blocks(blocks: u32, bad: impl IntoIterator<Item = Block>) -> Self {
+        let mut table = Self::new(blocks);
+        for block in bad {
+            table.insert(block);
+        }
+        table
+    }
+
     /// The bitmap of the table.
     #[must_use]
     pub fn to_bitmap(&self) -> Vec<u8> {

@@ -24,6 +24,9 @@ pub trait Volume {
     /// Logical length in bytes.
     fn len(&self) -> u64;
 
+    /// Where what the volume's map can describe ends, in bytes; before [`len`](Self::len) only in a damaged volume.
+    fn mapped_end(&self) -> u64;
+
     /// Whether there is no byte in it.
     fn is_empty(&self) -> bool {
         self.len() == 0
@@ -60,7 +63,7 @@ pub trait Volume {
     /// Give up all that is staged.
     fn rollback(&mut self);
 
-    /// How often staged changes have taken effect since the mount.
+    /// How often staged changes have taken effect since the mount; moves that level wear do not count.
     fn commits(&self) -> u64;
 
     /// Why nothing can be written, if so.

@@ -25,6 +25,7 @@ impl<H: FlashHardware> BlockVolume<H> {
     /// Make what has been placed take effect, and level wear if that is due.
     pub(super) fn commit(&mut self) -> Result<()> {
         self.commit_placed()?;
+        self.commits += 1;
         // The write has taken effect; levelling that fails leaves the data where it was.
         if self.level().is_err() {
             self.give_up_staged_blocks();
@@ -32,7 +33,7 @@ impl<H: FlashHardware> BlockVolume<H> {
         Ok(())
     }
 
-    fn commit_placed(&mut self) -> Result<()> {
+    pub(super) fn commit_placed(&mut self) -> Result<()> {
         // The slot must not be newer than the data it points to.
         self.hw.sync()?;
         let target = self.slot.other();
@@ -48,7 +49,6 @@ impl<H: FlashHardware> BlockVolume<H> {
         self.slot = target;
         self.sequence = sequence;
         self.apply_staged();
-        self.commits += 1;
         self.tables_changed = false;
         self.note_copies();
         Ok(())

@@ -1,18 +1,21 @@
 //! Making a fresh volume: a plan that only looks, and its execution.
 //!
 //! Where a volume was, its erase counts and bad blocks are carried over, and a cut at any moment leaves either the old
-//! volume or the new one.
+//! volume or the new one. Only where the slots of another geometry reach into the old data may some of that be gone
+//! already, and the old metadata still be there.
 
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::mount::Survey;
+use super::mount::{Choice, Survey};
 use super::slots::{self, Slot, SlotId};
 use crate::error::{Error, Result};
-use crate::flash::{Block, FlashHardware};
+use crate::flash::{Block, FlashError, FlashHardware};
 use crate::ftl::bad_blocks::BadBlockTable;
-use crate::onflash::ftlj::{COPY_ON_WRITE_BLOCKS, Layout, Metadata, UNMAPPED, UNTOUCHED_BLOCKS};
+use crate::onflash::ftlj::{
+    COPY_ON_WRITE_BLOCKS, HEADER_LEN, Layout, Metadata, RawHeader, UNMAPPED, UNTOUCHED_BLOCKS,
+};
 
 /// What a format would do. See the [module](self).
 #[derive(Clone, Debug)]
@@ -52,6 +55,14 @@ impl FormatPlan {
     /// # Errors
     /// When the geometry does not suit the format, or a block of a metadata slot is bad.
     pub fn new<H: FlashHardware>(hw: &H, carry_wear: bool) -> Result<Self> {
+        Self::with_bad_blocks(hw, carry_wear, &[])
+    }
+
+    /// The same for a chip of which `also_bad` are about to be marked bad.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn with_bad_blocks<H: FlashHardware>(hw: &H, carry_wear: bool, also_bad: &[Block]) -> Result<Self> {
         let geometry = hw.geometry();
         let block_size = geometry.block_size();
         let layout = Layout::new(block_size, geometry.blocks())?;
@@ -69,6 +80,9 @@ impl FormatPlan {
             if hw.is_bad(block)? {
                 bad.insert(block);
             }
+        }
+        for &block in also_bad {
+            bad.insert(block);
         }
         for slot in SlotId::BOTH {
             if let Some(block) = slot.blocks(&layout).find(|&b| bad.contains(b)) {
@@ -207,26 +221,45 @@ impl FormatPlan {
 impl Previous {
     /// The volume on the chip, also one made for another number of blocks of the same size.
     fn find<H: FlashHardware>(hw: &H, layout: &Layout) -> Result<Option<Self>> {
-        let survey = Survey::read(hw)?;
-        if let Ok(choice) = survey.choose(None) {
-            let (slot, sequence, metadata) = (choice.slot, choice.sequence, choice.metadata.clone());
-            return Ok(Some(Self { layout: *layout, slot, sequence, metadata }));
+        let found = |survey: &Survey| survey.choose(None).ok().map(|choice| Self::new(survey.layout, &choice));
+        if let Some(previous) = found(&Survey::read(hw)?) {
+            return Ok(Some(previous));
         }
-        let Slot::Valid { metadata, .. } = &survey.a else { return Ok(None) };
-        let blocks = u32::try_from(metadata.erase_counts.len()).unwrap_or(u32::MAX);
-        match Layout::new(layout.block_size, blocks) {
-            Ok(old) if 2 * old.blocks_per_slot <= layout.blocks => {
-                let a = Slot::read(hw, &old, SlotId::A)?;
-                let b = Slot::read(hw, &old, SlotId::B)?;
-                let survey = Survey { layout: old, a, b };
-                Ok(survey.choose(None).ok().map(|choice| Self {
-                    layout: old,
-                    slot: choice.slot,
-                    sequence: choice.sequence,
-                    metadata: choice.metadata.clone(),
-                }))
+        // The first block of slot A is 0, and that of slot B tells the size of the slots: either may be the only one left.
+        for first in (0..=layout.blocks / 2).map(Block) {
+            let Some(old) = layout_by_entry(hw, layout, first)? else { continue };
+            let a = Slot::read(hw, &old, SlotId::A)?;
+            let b = Slot::read(hw, &old, SlotId::B)?;
+            if let Some(previous) = found(&Survey { layout: old, a, b }) {
+                return Ok(Some(previous));
             }
-            _ => Ok(None),
         }
+        Ok(None)
     }
+
+    fn new(layout: Layout, choice: &Choice<'_>) -> Self {
+        Self { layout, slot: choice.slot, sequence: choice.sequence, metadata: choice.metadata.clone() }
+    }
+}
+
+/// The layout of the volume whose slot starts with block `first`, if an entry there says so.
+fn layout_by_entry<H: FlashHardware>(hw: &H, chip: &Layout, first: Block) -> Result<Option<Layout>> {
+    let mut head = vec![0; HEADER_LEN.min(chip.block_size as usize)];
+    match hw.read(first, 0, &mut head) {
+        Err(FlashError::Unreadable { .. }) => return Ok(None),
+        read => read?,
+    }
+    let Some(header) = RawHeader::parse(&head) else { return Ok(None) };
+    let (id, blocks_per_slot) = match first {
+        Block(0) => (SlotId::A, header.entry_len().div_ceil(u64::from(chip.block_size))),
+        Block(first) => (SlotId::B, u64::from(first)),
+    };
+    if blocks_per_slot > u64::from(chip.blocks) {
+        return Ok(None);
+    }
+    let guess = Layout { blocks_per_slot: blocks_per_slot as u32, ..*chip };
+    let Slot::Valid { metadata, .. } = Slot::read(hw, &guess, id)? else { return Ok(None) };
+    let blocks = u32::try_from(metadata.erase_counts.len()).unwrap_or(u32::MAX);
+    let old = Layout::new(chip.block_size, blocks).ok();
+    Ok(old.filter(|old| 2 * old.blocks_per_slot <= chip.blocks && id.first_block(old) == first))
 }

@@ -13,6 +13,7 @@
 mod commit;
 mod format;
 pub mod map;
+mod mend;
 mod mount;
 pub mod slots;
 mod stage;
@@ -32,6 +33,7 @@ use crate::flash::{Block, FlashError, FlashHardware};
 use crate::onflash::ftlj::{COPY_ON_WRITE_BLOCKS, Layout};
 
 pub use self::format::{FormatPlan, Reserved};
+pub use self::mend::restart_sequence;
 pub use self::mount::{Choice, Survey};
 
 /// How to mount.
@@ -237,6 +239,10 @@ impl<H: FlashHardware> BlockVolume<H> {
 impl<H: FlashHardware> Volume for BlockVolume<H> {
     fn len(&self) -> u64 {
         self.staged.len
+    }
+
+    fn mapped_end(&self) -> u64 {
+        self.map.len() as u64 * self.block_size()
     }
 
     fn capacity(&self) -> u64 {

@@ -19,6 +19,8 @@ pub(super) struct Staged {
     /// The logical length that what is in fresh blocks already accounts for: the part of a long write that a commit in
     /// its middle can make durable.
     pub(super) placed_len: u64,
+    /// The same, with what is in the open block too.
+    reached_len: u64,
     /// A logical block that is being put together.
     open: Option<OpenBlock>,
 }
@@ -32,7 +34,7 @@ struct OpenBlock {
 
 impl Staged {
     pub(super) fn clean(len: u64) -> Self {
-        Self { map: BTreeMap::new(), len, placed_len: len, open: None }
+        Self { map: BTreeMap::new(), len, placed_len: len, reached_len: len, open: None }
     }
 
     pub(super) fn is_clean(&self, committed_len: u64) -> bool {
@@ -106,11 +108,13 @@ impl<H: FlashHardware> BlockVolume<H> {
             let logical = LogicalBlock((at / self.block_size()) as u32);
             if take == self.block_size() {
                 self.replace_open(logical)?;
+                self.reach(at + take);
                 self.place(logical, chunk)?;
             } else {
                 let open = self.open(logical)?;
                 open.dirty = true;
                 open.data[within as usize..][..chunk.len()].copy_from_slice(chunk);
+                self.reach(at + take);
             }
             rest = tail;
             at += take;
@@ -120,7 +124,9 @@ impl<H: FlashHardware> BlockVolume<H> {
 
     pub(super) fn stage_len(&mut self, len: u64) -> Result<()> {
         if len > self.staged.len {
-            return self.grow(len, len);
+            self.grow(len, len)?;
+            self.reach(len);
+            return Ok(());
         }
         let first_gone = self.first_block_after(len);
         match &self.staged.open {
@@ -130,7 +136,12 @@ impl<H: FlashHardware> BlockVolume<H> {
         self.unmap(first_gone, LogicalBlock(self.map.len() as u32));
         self.staged.len = len;
         self.staged.placed_len = len;
+        self.staged.reached_len = len;
         Ok(())
+    }
+
+    fn reach(&mut self, end: u64) {
+        self.staged.reached_len = self.staged.reached_len.max(end);
     }
 
     /// Lengthen the volume to `end`, for a write from `offset` on: whatever lies between the old end and `offset` reads as
@@ -199,19 +210,21 @@ impl<H: FlashHardware> BlockVolume<H> {
 
     /// Put the content of a logical block into a fresh block. Blocks that fail are replaced while free ones last; when none
     /// is free, what is placed so far is committed, which frees what it replaces.
-    fn place(&mut self, logical: LogicalBlock, data: &[u8]) -> Result<()> {
+    pub(super) fn place(&mut self, logical: LogicalBlock, data: &[u8]) -> Result<()> {
         loop {
             let Some((_, block)) = self.free.pop_first() else {
                 if !self.commit_frees_blocks() {
                     return Err(self.no_free_block());
                 }
                 self.commit()?;
+                // A levelling that lost its slot ends the write here, and what took effect stays.
+                self.check_writable()?;
                 continue;
             };
             if self.fill(block, data)? {
                 self.remap(logical, Some(block));
-                let end = (u64::from(logical.0) + 1) * self.block_size();
-                self.staged.placed_len = self.staged.placed_len.max(end.min(self.staged.len));
+                // Not the length that is being written to: a commit in the middle takes the blocks in order.
+                self.staged.placed_len = self.staged.reached_len;
                 return Ok(());
             }
         }

@@ -1,0 +1,259 @@
+//! Checking and mending a volume of the block-mapped format.
+//!
+//! The format carries no checksum over data: a page that can be read is taken for right.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::finding::{Checked, Finding, Severity};
+use crate::error::{Error, Result};
+use crate::flash::{Block, FlashError, FlashHardware, Inspected};
+use crate::ftl::Volume;
+use crate::ftl::bad_blocks::BadBlockTable;
+use crate::ftl::block::map::Mapping;
+use crate::ftl::block::slots::{Slot, SlotId};
+use crate::ftl::block::{BlockVolume, Choice, Mount, Survey, restart_sequence};
+use crate::onflash::ftlj::Metadata;
+
+const REWRITES_SLOT: &str = "writes a whole, current copy of the metadata into the slot";
+const COMMITS: &str = "commits corrected metadata";
+
+/// Check everything. Nothing is changed. `progress` is told of the data bytes read so far and in all.
+///
+/// # Errors
+/// When the chip fails otherwise than by pages that cannot be read, or there is no trace of a volume.
+pub fn check<H: FlashHardware>(hw: &H, progress: &mut dyn FnMut(u64, u64)) -> Result<Checked> {
+    let survey = Survey::read(hw)?;
+    let mut checked = Checked { blocks: u64::from(survey.layout.blocks), ..Checked::default() };
+    let choice = match survey.choose(None) {
+        Ok(choice) => Some(choice),
+        Err(error @ Error::Unmountable(_)) => {
+            let finding = Finding::new("no-valid-slot", Severity::Error, format!("{error}"));
+            checked.findings.push(finding);
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    check_slots(hw, &survey, choice.as_ref(), &mut checked.findings);
+    if let Some(choice) = choice {
+        let volume = BlockVolume::mount(Inspected(hw), &Mount { read_only: true, ..Mount::default() })?;
+        check_tables(hw, &volume, &choice, &mut checked.findings)?;
+        check_map(&volume, &mut checked.findings);
+        check_data(&volume, &mut checked, progress)?;
+    }
+    Ok(checked)
+}
+
+fn check_slots<H: FlashHardware>(hw: &H, survey: &Survey, choice: Option<&Choice<'_>>, findings: &mut Vec<Finding>) {
+    for id in SlotId::BOTH {
+        let severity = match choice {
+            Some(choice) if survey.slot(id).sequence() < Some(choice.sequence) => Severity::Warning,
+            _ => Severity::Error,
+        };
+        let code = match survey.slot(id) {
+            Slot::Empty => continue,
+            Slot::Torn(_) => "slot-torn",
+            Slot::Corrupt(_) => "slot-corrupt",
+            Slot::Unreadable(_) => "slot-unreadable",
+            Slot::Valid { .. } => "slot-wrong-tables",
+        };
+        let Some(trouble) = survey.trouble(id) else { continue };
+        let finding = Finding::new(code, severity, format!("{id} is {trouble}"));
+        let finding = finding.at_block(hw, id.first_block(&survey.layout));
+        // A newer copy that cannot be used is evidence: writing over it would decide that it never counted.
+        findings.push(if severity == Severity::Warning { finding.mended_by(REWRITES_SLOT) } else { finding });
+    }
+    if let (Slot::Valid { sequence: a, metadata: in_a }, Slot::Valid { sequence: b, metadata: in_b }) =
+        (&survey.a, &survey.b)
+        && a == b
+        && in_a != in_b
+    {
+        let message = format!("both slots have sequence {a} and differ; slot A is used");
+        findings.push(Finding::new("sequence-tie", Severity::Warning, message).mended_by(COMMITS));
+    }
+}
+
+fn check_tables<H: FlashHardware>(
+    hw: &H,
+    volume: &BlockVolume<Inspected<'_, H>>,
+    choice: &Choice<'_>,
+    findings: &mut Vec<Finding>,
+) -> Result<()> {
+    let metadata = choice.metadata;
+    check_sizes(volume, metadata, findings);
+    if choice.sequence == u64::MAX {
+        let message = String::from("the sequence number is the last one there is: nothing more can be committed");
+        let finding = Finding::new("sequence-exhausted", Severity::Error, message);
+        findings.push(finding.at_block(hw, choice.slot.first_block(volume.layout())).mended_by("begins to count at 1 again"));
+    }
+    let table = BadBlockTable::from_bitmap(&metadata.bad_table, volume.layout().blocks);
+    for block in hw.geometry().iter_blocks() {
+        let marked = hw.is_bad(block)?;
+        if (marked || table.contains(block))
+            && let Some(slot) = SlotId::of_block(block, volume.layout())
+        {
+            let message = format!("{block} is bad, and {slot} has no other place: the volume is read-only");
+            findings.push(Finding::new("bad-slot-block", Severity::Error, message).at_block(hw, block));
+        }
+        if marked && !table.contains(block) {
+            let message = format!("{block} is marked bad on the chip and not in the volume's table");
+            let finding = Finding::new("bad-table-incomplete", Severity::Warning, message).at_block(hw, block);
+            findings.push(finding.mended_by(COMMITS));
+        }
+        if !marked && table.contains(block) && hw.carries_marks() {
+            let message = format!("{block} is bad in the volume's table and carries no mark on the chip");
+            let finding = Finding::new("bad-mark-missing", Severity::Warning, message).at_block(hw, block);
+            findings.push(finding.mended_by("marks the block on the chip"));
+        }
+    }
+    if let Some(rated) = hw.geometry().max_erase_cycles() {
+        for (block, &count) in hw.geometry().iter_blocks().zip(&metadata.erase_counts) {
+            if count > rated {
+                let message = format!("{block} has been erased {count} times and is rated for {rated}");
+                findings.push(Finding::new("worn-past-rating", Severity::Warning, message).at_block(hw, block));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_sizes<H: FlashHardware>(volume: &BlockVolume<H>, metadata: &Metadata, findings: &mut Vec<Finding>) {
+    let layout = volume.layout();
+    let logical = layout.logical_blocks as usize;
+    let map = metadata.map.len();
+    if map < logical {
+        let message = format!("the map has {map} entries, and {logical} are expected: the rest counts as unmapped");
+        findings.push(Finding::new("map-short", Severity::Warning, message).mended_by(COMMITS));
+    } else if map > logical {
+        let message = format!("the map has {map} entries, and {logical} are expected");
+        findings.push(Finding::new("map-long", Severity::Warning, message));
+    }
+    let bad_table = metadata.bad_table.len();
+    if bad_table > layout.bad_table_len() {
+        let message = format!("the bad-block table has {bad_table} bytes, and {} are expected", layout.bad_table_len());
+        findings.push(Finding::new("bad-table-long", Severity::Warning, message).mended_by(COMMITS));
+    }
+    let len = metadata.logical_len;
+    if len > volume.mapped_end() {
+        let message = format!("the logical length {len} is past the end of the map at {}", volume.mapped_end());
+        findings.push(Finding::new("length-past-map", Severity::Error, message));
+    } else if len > volume.capacity() {
+        let message = format!("the logical length {len} is past the capacity {}", volume.capacity());
+        findings.push(Finding::new("length-past-capacity", Severity::Warning, message));
+    }
+}
+
+fn check_map<H: FlashHardware>(volume: &BlockVolume<H>, findings: &mut Vec<Finding>) {
+    let hw = volume.flash();
+    let first_past_end = volume.len().div_ceil(u64::from(volume.layout().block_size));
+    let bad = BadBlockTable::from_blocks(volume.layout().blocks, volume.bad_blocks());
+    for (logical, mapping) in (0u64..).zip(volume.map()) {
+        let finding = match *mapping {
+            Mapping::Unmapped => continue,
+            Mapping::OutOfRange(entry) => {
+                let there_are = volume.layout().data_blocks();
+                let message = format!("logical block {logical} is mapped to data block {entry}, and there are {there_are}");
+                Finding::new("map-out-of-range", Severity::Error, message)
+            }
+            Mapping::Shared(block) => {
+                let message = format!("logical block {logical} is mapped to {block}, which another logical block claims too");
+                Finding::new("map-duplicate", Severity::Error, message).at_block(hw, block)
+            }
+            Mapping::At(block) if bad.contains(block) => {
+                let message = format!("{block} holds logical block {logical} and is bad");
+                let finding = Finding::new("mapped-bad-block", Severity::Error, message).at_block(hw, block);
+                finding.mended_by("moves its data to a good block")
+            }
+            Mapping::At(block) if logical >= first_past_end => {
+                let message = format!("{block} holds logical block {logical}, past the end of the volume");
+                Finding::new("mapped-past-length", Severity::Info, message).at_block(hw, block)
+            }
+            Mapping::At(_) => continue,
+        };
+        findings.push(finding);
+    }
+}
+
+/// Read every block that holds data.
+fn check_data<H: FlashHardware>(
+    volume: &BlockVolume<H>,
+    checked: &mut Checked,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<()> {
+    let hw = volume.flash();
+    let geometry = *hw.geometry();
+    let mut data = vec![0; geometry.block_size() as usize];
+    let mapped: Vec<_> = volume.map().iter().filter_map(|m| m.block()).collect();
+    let total = mapped.len() as u64 * u64::from(geometry.block_size());
+    for block in mapped {
+        if matches!(hw.read(block, 0, &mut data), Err(FlashError::Unreadable { .. })) {
+            for (page, bytes) in geometry.iter_pages(block).zip(data.chunks_mut(geometry.page_size() as usize)) {
+                match hw.read(block, page.page * geometry.page_size(), bytes) {
+                    Err(error @ FlashError::Unreadable { .. }) => {
+                        let finding = Finding::new("data-unreadable", Severity::Error, format!("{error}"));
+                        checked.findings.push(finding.at_page(hw, page));
+                    }
+                    read => read?,
+                }
+            }
+        }
+        checked.pages += u64::from(geometry.pages_per_block());
+        checked.bytes += u64::from(geometry.block_size());
+        progress(checked.bytes, total);
+    }
+    Ok(())
+}
+
+/// Mend what can be mended without guessing, and check again. The findings are those of `before`, with what the second
+/// check no longer finds repaired, and what only it finds.
+///
+/// # Errors
+/// When the chip fails; what was mended until then stays so.
+pub fn repair<H: FlashHardware>(hw: &mut H, before: Checked, progress: &mut dyn FnMut(u64, u64)) -> Result<Checked> {
+    if before.findings.iter().any(|f| f.repair.is_some()) {
+        mend(hw, &before)?;
+    }
+    let after = check(hw, progress)?;
+    let mut findings = before.findings;
+    for finding in &mut findings {
+        finding.repaired = finding.repair.is_some() && !after.findings.iter().any(|f| f.is_same(finding));
+    }
+    let news = after.findings.into_iter().filter(|f| !findings.iter().any(|old| old.is_same(f)));
+    let news: Vec<Finding> = news.collect();
+    findings.extend(news);
+    Ok(Checked { findings, ..after })
+}
+
+fn mend<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<()> {
+    for finding in before.findings.iter().filter(|f| f.code == "bad-mark-missing") {
+        if let Some(block) = finding.block {
+            match hw.mark_bad(Block(block)) {
+                Err(error) if !error.is_block_failure() => return Err(error.into()),
+                _ => {}
+            }
+        }
+    }
+    if before.findings.iter().any(|f| f.repair.is_some() && f.code != "bad-mark-missing") {
+        mend_metadata(hw, before)?;
+    }
+    Ok(hw.sync()?)
+}
+
+fn mend_metadata<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<()> {
+    let slot_is_bad = before.findings.iter().any(|f| f.code == "bad-slot-block");
+    if before.findings.iter().any(|f| f.code == "sequence-exhausted") && !slot_is_bad {
+        restart_sequence(hw)?;
+    }
+    let mut volume = BlockVolume::mount(&mut *hw, &Mount::default())?;
+    if volume.read_only().is_none() {
+        match volume.evacuate_bad_blocks() {
+            // What there is no room for stays where it is, and found.
+            Ok(_) | Err(Error::NoFreeBlock { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        volume.rewrite_metadata()?;
+    }
+    Ok(())
+}

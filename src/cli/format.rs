@@ -1,0 +1,262 @@
+//! `nandimg format`: make a new image, or put a fresh volume on an existing one.
+
+use std::fs::File;
+use std::io::{self, Write};
+
+use nandimg::flash::blank::BlankChip;
+use nandimg::flash::chip_file::ChipFile;
+use nandimg::flash::file_io::{Access, LockedFile, directory_of, new_file_builder, sync_directory};
+use nandimg::flash::image::{ChipState, ImageFile};
+use nandimg::flash::{Block, BadBlockMarker, FlashHardware};
+use nandimg::ftl::block::FormatPlan;
+use nandimg::probe;
+use serde_json::{Value, json};
+
+use super::args::{BlockList, ImageArgs, parse_blocks};
+use super::exit::{Exit, Failure, Kind};
+use super::geometry::{Claims, Resolved, describe, preset_marker};
+use super::open::{chip_file_path, load_chip_file, lock_file};
+use super::output::{Ui, block_list, size, table};
+use super::progress::Progress;
+
+/// Make a new image, or put a fresh volume on an existing one
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    image: ImageArgs,
+    /// Which flash translation layer
+    #[arg(long, value_enum, default_value = "block")]
+    mapping: Mapping,
+    /// Blocks to mark as bad, as a factory does (3,77,100-103)
+    #[arg(long, value_name = "LIST", value_parser = parse_blocks)]
+    bad_blocks: Option<BlockList>,
+    /// Format a file that holds something else than 0xFF
+    #[arg(long)]
+    force: bool,
+    /// Begin all erase counts at 0 instead of carrying over those that can be read
+    #[arg(long)]
+    reset_wear: bool,
+    /// Say everything and write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Mapping {
+    /// The block-mapped format of shodh-redb
+    Block,
+    /// The page-mapped format
+    Page,
+}
+
+/// What a format is about to do.
+struct Job<'a> {
+    args: &'a Args,
+    ui: &'a Ui,
+    resolved: Resolved,
+    chip: ChipState,
+    bad: Vec<Block>,
+}
+
+pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
+    if args.mapping == Mapping::Page {
+        return Err(Failure::new(Kind::Unsupported, "the page-mapped format is not there yet: use --mapping block"));
+    }
+    let image = &args.image.image;
+    let context = |failure: Failure| failure.context(format!("cannot format {}", image.display()));
+    match std::fs::metadata(image) {
+        Ok(_) => format_existing(args, ui).map_err(context),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => format_new(args, ui).map_err(context),
+        Err(error) => Err(context(error.into())),
+    }
+}
+
+impl<'a> Job<'a> {
+    fn new(args: &'a Args, ui: &'a Ui, claims: Claims, chip: Option<ChipFile>, file_len: Option<u64>) -> Result<Self, Failure> {
+        let chip_claims = chip.as_ref().map_or_else(Claims::default, Claims::of_chip_file);
+        let claims = claims.and(chip_claims)?;
+        let resolved = claims.resolve(file_len)?.ok_or_else(|| {
+            let missing = "the geometry is not known: give --chip, or --block-size and --blocks";
+            Failure::new(Kind::GeometryUnknown, missing)
+        })?;
+        claims.describe().iter().for_each(|line| ui.detail(line));
+        let bad: Vec<Block> = args.bad_blocks.iter().flat_map(|list| list.0.iter().map(|&b| Block(b))).collect();
+        if let Some(block) = bad.iter().find(|b| b.0 >= resolved.geometry.blocks()) {
+            let message = format!("--bad-blocks names {block}, and the volume has {} blocks", resolved.geometry.blocks());
+            return Err(Failure::new(Kind::OutOfRange, message));
+        }
+        let chip = Self::chip_state(args, &resolved, chip);
+        Ok(Self { args, ui, resolved, chip, bad })
+    }
+
+    /// The chip file as it is to be: with all that the image itself cannot say.
+    fn chip_state(args: &Args, resolved: &Resolved, chip: Option<ChipFile>) -> ChipState {
+        let path = chip_file_path(&args.image.image, &args.image.geometry);
+        let mut content = chip.clone().unwrap_or_default();
+        let geometry = resolved.geometry;
+        let without_spare = geometry.spare_size() == 0;
+        let worth_it = !without_spare
+            || resolved.page_size_known
+            || geometry.max_erase_cycles().is_some()
+            || args.bad_blocks.is_some();
+        if worth_it || chip.is_some() {
+            content.geometry = Some(resolved.to_chip_file());
+            let marker = preset_marker(&args.image.geometry, geometry.spare_size());
+            let usual = || BadBlockMarker::usual(geometry.page_size(), geometry.pages_per_block());
+            content.bad_block_marker =
+                content.bad_block_marker.or(marker).or_else(|| (!without_spare).then(usual));
+        }
+        let changed = chip.unwrap_or_default() != content;
+        ChipState { content, path, changed }
+    }
+
+    fn report(&self, plan: &FormatPlan) -> Value {
+        let reserved = plan.reserved();
+        json!({
+            "mapping": "block",
+            "geometry": self.resolved.to_json(),
+            "capacity": plan.capacity(),
+            "reserved": {
+                "metadata": reserved.metadata,
+                "untouched": reserved.untouched,
+                "copy_on_write": reserved.copy_on_write,
+                "bad": reserved.bad,
+            },
+            "bad_blocks": plan.bad_blocks().iter().map(|b| b.0).collect::<Vec<_>>(),
+            "wear_carried_over": plan.carries_wear_over(),
+            "dry_run": self.args.dry_run,
+        })
+    }
+
+    fn plan<H: FlashHardware>(&self, chip: &H) -> Result<FormatPlan, Failure> {
+        Ok(FormatPlan::with_bad_blocks(chip, !self.args.reset_wear, &self.bad)?)
+    }
+
+    /// Carry out `plan`; the marks come first, so that no cut can lose one.
+    fn execute(&self, plan: FormatPlan, flash: &mut ImageFile) -> Result<(), Failure> {
+        for &block in &self.bad {
+            flash.mark_bad(block)?;
+        }
+        flash.sync()?;
+        Ok(plan.execute(flash)?)
+    }
+
+    fn finish(&self, report: Value) -> Result<Exit, Failure> {
+        self.ui.report(report, show)?;
+        Ok(Exit::Done)
+    }
+}
+
+fn format_new(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
+    let image = args.image.image.as_path();
+    let chip = load_chip_file(image, &args.image.geometry)?;
+    let job = Job::new(args, ui, Claims::of_flags(&args.image.geometry), chip, None)?;
+    let plan = job.plan(&BlankChip(job.resolved.geometry))?;
+    let report = job.report(&plan);
+    if args.dry_run {
+        return job.finish(report);
+    }
+    // The image appears under its name when it is whole, and not before.
+    let dir = directory_of(image);
+    let temporary = new_file_builder().tempfile_in(dir)?;
+    let len = job.resolved.end();
+    fill_blank(temporary.as_file(), len, ui)?;
+    let file = LockedFile { file: temporary.reopen()?, len, unlocked: false };
+    let mut flash = ImageFile::new(file, job.resolved.geometry, job.resolved.first_block, job.chip.clone())?;
+    job.execute(plan, &mut flash)?;
+    temporary.persist_noclobber(image).map_err(|error| error.error)?;
+    sync_directory(dir)?;
+    job.finish(report)
+}
+
+fn fill_blank(file: &File, len: u64, ui: &Ui) -> Result<(), Failure> {
+    let mut file = file;
+    let mut progress = Progress::new(ui, "creating");
+    let blank = vec![0xFF; 1 << 20];
+    let mut done = 0;
+    while done < len {
+        let take = (len - done).min(blank.len() as u64) as usize;
+        file.write_all(&blank[..take])?;
+        done += take as u64;
+        progress.at(done, len);
+    }
+    Ok(())
+}
+
+fn format_existing(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
+    let image = args.image.image.as_path();
+    let access = if args.dry_run { Access::ReadOnly } else { Access::ReadWrite };
+    let file = lock_file(image, access, ui)?;
+    let chip = load_chip_file(image, &args.image.geometry)?;
+    let claims = Claims::of_flags(&args.image.geometry).without_spare_if_so(file.len);
+    let claims = add_what_is_found(claims, &file, chip.as_ref())?;
+    let job = Job::new(args, ui, claims, chip, Some(file.len))?;
+    if !args.force {
+        refuse_content(&file.file)?;
+    }
+    let mut flash = ImageFile::new(file, job.resolved.geometry, job.resolved.first_block, job.chip.clone())
+        .map_err(|e| Failure { kind: Kind::GeometryMismatch, ..e.into() })?;
+    let plan = job.plan(&flash)?;
+    let report = job.report(&plan);
+    if !args.dry_run {
+        job.execute(plan, &mut flash)?;
+    }
+    job.finish(report)
+}
+
+/// Where flags and chip file leave the geometry open, the volume that is there may tell it. It does not bind: the image
+/// may be formatted to another geometry.
+fn add_what_is_found(claims: Claims, file: &LockedFile, chip: Option<&ChipFile>) -> Result<Claims, Failure> {
+    let stated = claims.and(chip.map_or_else(Claims::default, Claims::of_chip_file))?;
+    if stated.block_size.is_some() {
+        return Ok(claims);
+    }
+    let found = probe::find_volumes(&file.file)?.volumes;
+    let mut agreeing = found.iter().map(Claims::of_flash).filter(|found| stated.agree_with(*found));
+    match (agreeing.next(), agreeing.next()) {
+        (Some(found), None) => claims.and(found),
+        _ => Ok(claims),
+    }
+}
+
+/// Refuse to format what holds anything; say what it is.
+fn refuse_content(file: &File) -> Result<(), Failure> {
+    if probe::is_blank(file)? {
+        return Ok(());
+    }
+    let search = probe::find_volumes(file)?;
+    let what = match (probe::recognise(file)?, search.first_magic) {
+        (foreign, Some(at)) if search.valid_entries > 0 || foreign.is_none() => {
+            format!("a block-mapped volume (metadata at offset {at:#x})")
+        }
+        (Some(foreign), _) => format!("{} (offset {:#x}: {})", foreign.title, foreign.offset, foreign.evidence),
+        (None, _) => "something that was not recognised".to_string(),
+    };
+    Err(Failure::new(Kind::Exists, format!("it exists and holds {what}: give --force to format it all the same")))
+}
+
+fn show(report: &Value) -> String {
+    let number = |key: &str| report[key].as_u64().unwrap_or(0);
+    let verb = if report["dry_run"] == true { "would format" } else { "formatted" };
+    let mut text = format!("{verb} as a block-mapped volume: {}\n", describe(&report["geometry"]));
+    text.push_str(&format!("capacity: {} bytes ({})\n", number("capacity"), size(number("capacity"))));
+    let block_size = report["geometry"]["block_size"].as_u64().unwrap_or(0);
+    let mut rows = table(&["reserved for", "blocks", "bytes"]);
+    let reasons = [
+        ("metadata, two slots", "metadata"),
+        ("left untouched by the format", "untouched"),
+        ("copy-on-write", "copy_on_write"),
+        ("bad data blocks", "bad"),
+    ];
+    for (name, key) in reasons {
+        let blocks = report["reserved"][key].as_u64().unwrap_or(0);
+        rows.add_row([name.to_string(), blocks.to_string(), size(blocks * block_size)]);
+    }
+    text.push_str(&format!("{}\n", rows.trim_fmt()));
+    let bad: Vec<u32> = serde_json::from_value(report["bad_blocks"].clone()).unwrap_or_default();
+    text.push_str(&format!("bad blocks: {}\n", block_list(&bad)));
+    if report["wear_carried_over"] == true {
+        text.push_str("erase counts were carried over\n");
+    }
+    text
+}

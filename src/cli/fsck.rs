@@ -1,0 +1,256 @@
+//! `nandimg fsck`: check everything; with `--repair`, mend; with `--undo-from`, take a repair back.
+
+use std::path::{Path, PathBuf};
+
+use nandimg::check::undo::{After, Undo, UndoError, UndoHeader, UndoWriter, hash};
+use nandimg::check::{Checked, Finding, Severity, block};
+use nandimg::flash::chip_file::ChipFile;
+use nandimg::flash::file_io::{Access, replace_file};
+use nandimg::flash::image::{ChangeLog, ImageFile};
+use nandimg::flash::{Block, FlashHardware};
+use serde_json::{Value, json};
+
+use super::args::ImageArgs;
+use super::exit::{Exit, Failure, Kind};
+use super::open::{Need, Opened, chip_file_path, open};
+use super::output::{Ui, size};
+use super::progress::Progress;
+use super::same_file::Inputs;
+
+/// Check everything; with --repair, mend what can be mended without guessing
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    image: ImageArgs,
+    /// Mend what can be mended without guessing about user data
+    #[arg(long)]
+    repair: bool,
+    /// Save in FILE, which must not exist, what is needed to take the repair back
+    #[arg(long, value_name = "FILE", requires = "repair")]
+    undo: Option<PathBuf>,
+    /// Take back the repair whose undo file this is
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["repair", "undo"])]
+    undo_from: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
+    if let Some(path) = &args.undo_from {
+        return undo(args, path, ui);
+    }
+    let image = &args.image.image;
+    let chip_file = chip_file_path(image, &args.image.geometry);
+    if let Some(path) = &args.undo {
+        Inputs { image, chip_file: chip_file.as_deref() }.refuse_as_output(Some(path))?;
+        if path.symlink_metadata().is_ok() {
+            return Err(Failure::new(Kind::Exists, format!("the undo file {} exists", path.display())));
+        }
+    }
+    let access = if args.repair { Access::ReadWrite } else { Access::ReadOnly };
+    let opened = open(&args.image, access, Need::Volume, ui)?;
+    let mut progress = Progress::new(ui, "checking");
+    let mut report_progress = |done, total| progress.at(done, total);
+    let in_image = |e: nandimg::Error| Failure::from(e).context(format!("{}", image.display()));
+    let found = block::check(&opened.flash, &mut report_progress).map_err(in_image)?;
+    let mendable = found.findings.iter().any(|f| f.repair.is_some());
+    let checked = match args.repair && mendable {
+        true => repair(opened, found, args.undo.as_deref(), &mut report_progress).map_err(|f| f.context(format!("{}", image.display())))?,
+        false => found,
+    };
+    drop(progress);
+    ui.report(to_json(&checked), |_| show(&checked, args.repair))?;
+    Ok(exit_for(&checked))
+}
+
+fn exit_for(checked: &Checked) -> Exit {
+    if !checked.is_clean() {
+        Exit::Damage
+    } else if checked.findings.iter().any(|f| f.repaired) {
+        Exit::Degraded
+    } else {
+        Exit::Done
+    }
+}
+
+fn repair(
+    opened: Opened,
+    found: Checked,
+    undo: Option<&Path>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Checked, Failure> {
+    let mut flash = opened.flash;
+    let Some(path) = undo else {
+        return Ok(block::repair(&mut flash, found, progress)?);
+    };
+    let context = |e: std::io::Error| Failure::from(e).context(format!("cannot write the undo file {}", path.display()));
+    let header = undo_header(&flash)?;
+    let before = header.hashes.clone();
+    let writer = UndoWriter::create(path, &header).map_err(context)?;
+    let log: Box<dyn ChangeLog> = Box::new(writer.try_clone().map_err(context)?);
+    flash.set_change_log(log);
+    let result = block::repair(&mut flash, found, progress);
+    // Also a repair that failed half-way can be taken back.
+    writer.finish(&after(&flash, &before)?).map_err(context)?;
+    Ok(result?)
+}
+
+/// What the undo file says of the image before the repair.
+fn undo_header(flash: &ImageFile) -> Result<UndoHeader, Failure> {
+    let geometry = *flash.geometry();
+    let start = flash.raw_offset(nandimg::flash::PageAddr { block: Block(0), page: 0 });
+    let chip_file = match &flash.chip().path {
+        Some(path) => read_if_there(path)?,
+        None => None,
+    };
+    Ok(UndoHeader { raw_block_size: geometry.raw_block_size(), start, chip_file, hashes: hashes(flash)? })
+}
+
+fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::from(error).context(format!("cannot read the chip file {}", path.display()))),
+    }
+}
+
+fn hashes(flash: &ImageFile) -> Result<Vec<u64>, Failure> {
+    flash.geometry().iter_blocks().map(|block| Ok(hash(&flash.raw_block(block)?))).collect()
+}
+
+/// What the repair left, against the hashes from before it.
+fn after(flash: &ImageFile, before: &[u64]) -> Result<After, Failure> {
+    let blocks = flash.geometry().iter_blocks().zip(hashes(flash)?.into_iter().zip(before));
+    let changed = blocks.filter(|(_, (now, before))| now != *before).map(|(block, (now, _))| (block, now)).collect();
+    let chip_file = match &flash.chip().path {
+        Some(path) => read_if_there(path)?,
+        None => None,
+    };
+    Ok(After { hashes: changed, chip_file: hash(&chip_file.unwrap_or_default()) })
+}
+
+/// Put image and chip file back as they were before the repair that made the undo file at `path`.
+fn undo(args: &Args, path: &Path, ui: &Ui) -> Result<Exit, Failure> {
+    let undo = Undo::load(path).map_err(|error| {
+        let failure = match error {
+            UndoError::Io(error) => Failure::from(error),
+            other => Failure::new(Kind::Unsupported, other),
+        };
+        failure.context(format!("cannot use the undo file {}", path.display()))
+    })?;
+    let mut flash = open_for_undo(args, &undo, ui)?;
+    let chip_path = flash.chip().path.clone();
+    refuse_if_changed(&flash, &undo, chip_path.as_deref())?;
+    for (block, raw) in &undo.blocks {
+        flash.restore_raw_block(*block, raw)?;
+    }
+    flash.sync()?;
+    if let Some(path) = &chip_path {
+        restore_chip_file(path, undo.header.chip_file.as_deref())?;
+    }
+    let blocks: Vec<u32> = undo.blocks.iter().map(|(block, _)| block.0).collect();
+    let report = json!({ "clean": Value::Null, "findings": [], "restored": blocks });
+    ui.report(report, |_| format!("took the repair back: {} blocks restored\n", blocks.len()))?;
+    Ok(Exit::Done)
+}
+
+/// The image, seen by the shape that the undo file states: the repair may have been cut short anywhere.
+fn open_for_undo(args: &Args, undo: &Undo, ui: &Ui) -> Result<ImageFile, Failure> {
+    use nandimg::flash::Geometry;
+    use nandimg::flash::image::ChipState;
+    let image = &args.image.image;
+    let file = super::open::lock_file(image, Access::ReadWrite, ui)?;
+    let header = &undo.header;
+    let unfit = || {
+        let message = format!("{}: the undo file belongs to an image of another size", image.display());
+        Failure::new(Kind::GeometryMismatch, message)
+    };
+    let raw_block = u32::try_from(header.raw_block_size).map_err(|_| unfit())?;
+    let blocks = u32::try_from(header.hashes.len()).map_err(|_| unfit())?;
+    let geometry = Geometry::new(raw_block, 0, raw_block, blocks).map_err(|_| unfit())?;
+    if !header.start.is_multiple_of(header.raw_block_size) {
+        return Err(unfit());
+    }
+    let first_block = u32::try_from(header.start / header.raw_block_size).map_err(|_| unfit())?;
+    let path = chip_file_path(image, &args.image.geometry);
+    let state = ChipState { content: ChipFile::default(), path, changed: false };
+    ImageFile::new(file, geometry, first_block, state).map_err(|_| unfit())
+}
+
+fn refuse_if_changed(flash: &ImageFile, undo: &Undo, chip_path: Option<&Path>) -> Result<(), Failure> {
+    let changed = |what: String| {
+        Err(Failure::new(Kind::GeometryMismatch, format!("{what} has changed since the repair: nothing was put back")))
+    };
+    let saved: std::collections::BTreeSet<Block> = undo.blocks.iter().map(|(block, _)| *block).collect();
+    let now = hashes(flash)?;
+    for ((block, now), before) in flash.geometry().iter_blocks().zip(now).zip(&undo.header.hashes) {
+        let after = undo.after.as_ref().and_then(|after| after.hashes.iter().find(|(b, _)| *b == block)).map(|(_, h)| *h);
+        let expected = match (&undo.after, after) {
+            (_, Some(after)) => Some(after),
+            (Some(_), None) => Some(*before),
+            // The repair was cut short: what it had saved, it may have changed in any way.
+            (None, None) if saved.contains(&block) => None,
+            (None, None) => Some(*before),
+        };
+        if expected.is_some_and(|expected| expected != now) {
+            return changed(format!("{block}"));
+        }
+    }
+    let Some(path) = chip_path else { return Ok(()) };
+    let chip = read_if_there(path)?.unwrap_or_default();
+    match &undo.after {
+        Some(after) if after.chip_file != hash(&chip) => changed(format!("the chip file {}", path.display())),
+        _ => Ok(()),
+    }
+}
+
+fn restore_chip_file(path: &Path, content: Option<&[u8]>) -> Result<(), Failure> {
+    let context = |e: std::io::Error| Failure::from(e).context(format!("cannot restore the chip file {}", path.display()));
+    let now = read_if_there(path)?;
+    match content {
+        _ if now.as_deref() == content => Ok(()),
+        Some(content) => replace_file(path, content).map_err(context),
+        None => std::fs::remove_file(path).map_err(context),
+    }
+}
+
+fn to_json(checked: &Checked) -> Value {
+    json!({
+        "clean": checked.is_clean(),
+        "findings": checked.findings,
+        "checked": { "blocks": checked.blocks, "pages": checked.pages, "bytes": checked.bytes },
+    })
+}
+
+fn show(checked: &Checked, repairing: bool) -> String {
+    let mut text = String::new();
+    for finding in &checked.findings {
+        text.push_str(&show_finding(finding, repairing));
+    }
+    let errors = checked.findings.iter().filter(|f| f.severity == Severity::Error && !f.repaired).count();
+    let warnings = checked.findings.iter().filter(|f| f.severity == Severity::Warning && !f.repaired).count();
+    let mended = checked.findings.iter().filter(|f| f.repaired).count();
+    let verdict = if checked.is_clean() { "clean" } else { "damaged" };
+    let mended = if mended > 0 { format!(", {mended} mended") } else { String::new() };
+    text.push_str(&format!(
+        "{verdict}: {errors} errors, {warnings} warnings{mended}; {} blocks checked, {} pages ({}) read\n",
+        checked.blocks,
+        checked.pages,
+        size(checked.bytes)
+    ));
+    text
+}
+
+fn show_finding(finding: &Finding, repairing: bool) -> String {
+    let place = match (finding.block, finding.page, finding.offset) {
+        (Some(block), Some(page), Some(offset)) => format!(" [block {block}, page {page}, offset {offset:#x}]"),
+        (Some(block), None, Some(offset)) => format!(" [block {block}, offset {offset:#x}]"),
+        _ => String::new(),
+    };
+    let remedy = match (finding.repair, finding.repaired, repairing) {
+        (Some(repair), true, _) => format!("\n    mended: {repair}"),
+        (Some(repair), false, false) => format!("\n    --repair: {repair}"),
+        (Some(_), false, true) => "\n    could not be mended".to_string(),
+        (None, ..) if finding.severity == Severity::Error => "\n    cannot be mended without guessing".to_string(),
+        (None, ..) => String::new(),
+    };
+    format!("{}: {}: {}{place}{remedy}\n", finding.severity.name(), finding.code, finding.message)
+}

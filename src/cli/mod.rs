@@ -1,0 +1,131 @@
+//! The command line: what is global, and the way to a subcommand and out again.
+
+mod args;
+mod completions;
+mod exit;
+mod format;
+mod fsck;
+mod geometry;
+mod inject_bad;
+mod mount_check;
+mod open;
+mod output;
+mod progress;
+mod read;
+mod same_file;
+mod wear_report;
+mod write;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use self::exit::{Exit, Failure};
+use self::output::Ui;
+
+/// Format, mount, read, write, check, repair, wear and break raw NAND flash images.
+#[derive(Debug, Parser)]
+#[command(name = "nandimg", version, max_term_width = 110, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    /// Print exactly one JSON object on standard output
+    #[arg(long, global = true)]
+    json: bool,
+    /// Print no status and no progress, only results and errors
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// Say more: where each part of the geometry comes from
+    #[arg(long, short, global = true)]
+    verbose: bool,
+    /// Show no progress bar
+    #[arg(long, global = true)]
+    no_progress: bool,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value = "auto")]
+    color: Color,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit status: 0 done, healthy; 1 mended, or mounts only by falling back or read-only; 4 damage remains;
+8 could not be done; 16 wrong usage.
+
+Sizes take suffixes and hex: 2048, 0x800, 2KiB, 128k, 1MiB. Every command learns the geometry from its flags, the chip
+file beside the image (IMAGE.chip.json), or the flash itself, in this order.";
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Format(format::Args),
+    MountCheck(mount_check::Args),
+    Read(read::Args),
+    Write(write::Args),
+    Fsck(fsck::Args),
+    WearReport(wear_report::Args),
+    InjectBad(inject_bad::Args),
+    Completions(completions::Args),
+}
+
+impl Command {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Format(_) => "format",
+            Self::MountCheck(_) => "mount-check",
+            Self::Read(_) => "read",
+            Self::Write(_) => "write",
+            Self::Fsck(_) => "fsck",
+            Self::WearReport(_) => "wear-report",
+            Self::InjectBad(_) => "inject-bad",
+            Self::Completions(_) => "completions",
+        }
+    }
+
+    fn run(&self, ui: &Ui) -> Result<Exit, Failure> {
+        match self {
+            Self::Format(args) => format::run(args, ui),
+            Self::MountCheck(args) => mount_check::run(args, ui),
+            Self::Read(args) => read::run(args, ui),
+            Self::Write(args) => write::run(args, ui),
+            Self::Fsck(args) => fsck::run(args, ui),
+            Self::WearReport(args) => wear_report::run(args, ui),
+            Self::InjectBad(args) => inject_bad::run(args, ui),
+            Self::Completions(args) => completions::run(args),
+        }
+    }
+}
+
+/// Parse the command line, run the command, and say how it went.
+pub(crate) fn main() -> ExitCode {
+    if asks_for_chips(std::env::args_os()) {
+        println!("{}", args::list_chips());
+        return Exit::Done.into();
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing is left to be done where even this cannot be printed.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+        }
+    };
+    let ui = Ui::new(&cli, cli.command.name());
+    match cli.command.run(&ui) {
+        Ok(exit) => exit.into(),
+        Err(failure) => ui.fail(&failure).into(),
+    }
+}
+
+/// Whether `--chip help` is among the arguments; it answers by itself, whatever else is there or missing.
+fn asks_for_chips(arguments: impl Iterator<Item = std::ffi::OsString>) -> bool {
+    let arguments: Vec<_> = arguments.collect();
+    arguments.iter().any(|a| a == "--chip=help") || arguments.windows(2).any(|w| w[0] == "--chip" && w[1] == "help")
+}

@@ -1,0 +1,165 @@
+//! `nandimg mount-check`: whether and how an image would mount, and from which metadata.
+
+use nandimg::flash::file_io::Access;
+use nandimg::flash::FlashHardware;
+use nandimg::ftl::Volume;
+use nandimg::ftl::block::{BlockVolume, Copy, Mount, Survey};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::args::ImageArgs;
+use super::exit::{Exit, Failure};
+use super::geometry;
+use super::open::{Need, Opened, open};
+use super::output::{Ui, block_list, error_object, size, table};
+use super::progress::Progress;
+
+/// Say whether and how an image would mount
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    image: ImageArgs,
+    /// As it would mount from the metadata copy with this sequence number
+    #[arg(long, value_name = "N")]
+    sequence: Option<u64>,
+    /// Also print the SHA-256 of the logical content
+    #[arg(long)]
+    hash: bool,
+}
+
+pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
+    let opened = open(&args.image, Access::ReadOnly, Need::Volume, ui)?;
+    let survey = Survey::read(&opened.flash)?;
+    let copies: Vec<Value> = survey.copies().iter().map(|copy| show_copy(copy, &opened.flash)).collect();
+    let Opened { flash, resolved, chip_file } = opened;
+    let mut report = json!({ "mapping": "block", "mountable": false, "writable": false, "degraded": true });
+    let chip_file = chip_file.map(|path| path.display().to_string());
+    let mut add = |key: &str, value: Value| report[key] = value;
+    add("geometry", resolved.to_json());
+    add("chip_file", json!(chip_file));
+    add("metadata", json!(copies));
+    let options = Mount { sequence: args.sequence, ..Mount::default() };
+    let volume = match BlockVolume::mount(flash, &options) {
+        Ok(volume) => volume,
+        Err(error) => {
+            let failure = Failure::from(error).context(format!("{}", args.image.image.display()));
+            add_unmounted(&mut add, &failure);
+            ui.report(report, show)?;
+            return Ok(failure.kind.exit());
+        }
+    };
+    let hash = if args.hash { hash_content(&volume, ui) } else { Ok(None) };
+    let degraded = volume.fallback().is_some();
+    let writable = volume.read_only().is_none();
+    let reason = volume.read_only().or(volume.fallback());
+    add("mountable", json!(true));
+    add("writable", json!(writable));
+    add("degraded", json!(degraded));
+    add("reason", json!(reason));
+    add("sequence", json!(volume.current().1));
+    add("logical_len", json!(volume.len()));
+    add("capacity", json!(volume.capacity()));
+    add("mapped_units", json!(volume.mapped_units()));
+    add("free_blocks", json!(volume.free_blocks()));
+    add("bad_blocks", json!(volume.bad_blocks().iter().map(|b| b.0).collect::<Vec<_>>()));
+    add("metadata", json!(volume.copies().iter().map(|c| show_copy(c, volume.flash())).collect::<Vec<_>>()));
+    add("warnings", json!(volume.warnings()));
+    add("sha256", json!(hash.as_ref().ok().and_then(Option::as_ref)));
+    let mut exit = if degraded || !writable { Exit::Degraded } else { Exit::Done };
+    if let Err(failure) = &hash {
+        add("error", error_object(failure));
+        exit = exit.max(failure.kind.exit());
+    }
+    ui.report(report, show)?;
+    Ok(exit)
+}
+
+fn add_unmounted(add: &mut impl FnMut(&str, Value), failure: &Failure) {
+    for key in ["sequence", "logical_len", "capacity", "mapped_units", "free_blocks", "sha256"] {
+        add(key, Value::Null);
+    }
+    add("reason", json!(failure.message()));
+    add("bad_blocks", json!([]));
+    add("warnings", json!([]));
+    add("error", error_object(failure));
+}
+
+fn show_copy<H: FlashHardware>(copy: &Copy, flash: &H) -> Value {
+    let at = nandimg::flash::PageAddr { block: copy.block, page: 0 };
+    json!({
+        "location": copy.slot.name(),
+        "block": copy.block.0,
+        "offset": flash.raw_offset(at),
+        "state": copy.state.name(),
+        "sequence": copy.sequence,
+    })
+}
+
+/// The SHA-256 of the whole volume.
+fn hash_content<V: Volume>(volume: &V, ui: &Ui) -> Result<Option<String>, Failure> {
+    let mut hasher = Sha256::new();
+    let mut progress = Progress::new(ui, "hashing");
+    let mut buf = vec![0; 1 << 20];
+    let mut at = 0;
+    while at < volume.len() {
+        let take = (volume.len() - at).min(buf.len() as u64) as usize;
+        volume.read(at, &mut buf[..take])?;
+        hasher.update(&buf[..take]);
+        at += take as u64;
+        progress.at(at, volume.len());
+    }
+    Ok(Some(hex(&hasher.finalize())))
+}
+
+/// Bytes as hex digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn show(report: &Value) -> String {
+    let verdict = match (&report["mountable"], &report["writable"], &report["degraded"]) {
+        (Value::Bool(false), ..) => "does not mount",
+        (_, Value::Bool(false), _) => "mounts read-only",
+        (_, _, Value::Bool(true)) => "mounts, by falling back",
+        _ => "mounts",
+    };
+    let mut text = format!("{verdict}\n");
+    let mut line = |name: &str, value: String| text.push_str(&format!("  {name:<14} {value}\n"));
+    if let Some(reason) = report["reason"].as_str() {
+        line("reason", reason.to_string());
+    }
+    line("mapping", report["mapping"].as_str().unwrap_or_default().to_string());
+    line("geometry", geometry::describe(&report["geometry"]));
+    if let Some(path) = report["chip_file"].as_str() {
+        line("chip file", path.to_string());
+    }
+    if report["mountable"] == true {
+        for (name, key) in [("length", "logical_len"), ("capacity", "capacity")] {
+            let bytes = report[key].as_u64().unwrap_or(0);
+            line(name, format!("{bytes} bytes ({})", size(bytes)));
+        }
+        line("sequence", report["sequence"].to_string());
+        line("mapped blocks", report["mapped_units"].to_string());
+        line("free blocks", report["free_blocks"].to_string());
+        let bad: Vec<u32> = serde_json::from_value(report["bad_blocks"].clone()).unwrap_or_default();
+        line("bad blocks", block_list(&bad));
+    }
+    if let Some(hash) = report["sha256"].as_str() {
+        line("SHA-256", hash.to_string());
+    }
+    let mut copies = table(&["metadata", "block", "offset", "state", "sequence"]);
+    for copy in report["metadata"].as_array().into_iter().flatten() {
+        let offset = copy["offset"].as_u64().unwrap_or(0);
+        copies.add_row([
+            copy["location"].as_str().unwrap_or_default().to_string(),
+            copy["block"].to_string(),
+            format!("{offset:#x}"),
+            copy["state"].as_str().unwrap_or_default().to_string(),
+            copy["sequence"].as_u64().map_or("-".to_string(), |n| n.to_string()),
+        ]);
+    }
+    if let Some(message) = report["error"]["message"].as_str() {
+        text.push_str(&format!("  error          {message}\n"));
+    }
+    format!("{text}{}\n", copies.trim_fmt())
+}

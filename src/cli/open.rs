@@ -1,0 +1,189 @@
+//! Opening an image: file and lock, chip file, geometry, and the volume in it.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use nandimg::flash::chip_file::ChipFile;
+use nandimg::flash::file_io::{Access, LockedFile};
+use nandimg::flash::image::{ChipState, ImageFile};
+use nandimg::ftl::block::{BlockVolume, Mount};
+use nandimg::ftl::Volume;
+use nandimg::probe::{self, Search, SlotsSeen};
+
+use super::args::{GeometryArgs, ImageArgs};
+use super::exit::{Failure, Kind};
+use super::geometry::{Claims, Resolved, preset_marker};
+use super::output::Ui;
+
+/// An image whose geometry is known.
+pub(crate) struct Opened {
+    pub(crate) flash: ImageFile,
+    pub(crate) resolved: Resolved,
+    /// The chip file, where there is one.
+    pub(crate) chip_file: Option<PathBuf>,
+}
+
+/// What a command needs of an image.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// A volume of ours, even one that does not mount.
+    Volume,
+    /// Only the chip's geometry.
+    Geometry,
+}
+
+/// Where the chip file of an image is kept; `None` where there is to be none.
+pub(crate) fn chip_file_path(image: &Path, args: &GeometryArgs) -> Option<PathBuf> {
+    match &args.chip_file {
+        Some(path) if path.as_os_str() == "none" => None,
+        Some(path) => Some(path.clone()),
+        None => Some(ChipFile::path_beside(image)),
+    }
+}
+
+/// The chip file of an image, where there is one.
+pub(crate) fn load_chip_file(image: &Path, args: &GeometryArgs) -> Result<Option<ChipFile>, Failure> {
+    let Some(path) = chip_file_path(image, args) else { return Ok(None) };
+    let context = format!("cannot use the chip file {}", path.display());
+    let loaded = ChipFile::load(&path).map_err(|e| Failure::from(e).context(context.clone()))?;
+    if loaded.is_none() && args.chip_file.is_some() {
+        return Err(Failure::new(Kind::NotFound, "there is no such file").context(context));
+    }
+    Ok(loaded)
+}
+
+/// Open the file at `path` and lock it.
+pub(crate) fn lock_file(path: &Path, access: Access, ui: &Ui) -> Result<LockedFile, Failure> {
+    let file = LockedFile::open(path, access)
+        .map_err(|e| Failure::from(e).context(format!("cannot open the image {}", path.display())))?;
+    if file.unlocked {
+        ui.warn(&format!("{}: this file system has no locks; another process may be writing", path.display()));
+    }
+    Ok(file)
+}
+
+/// Open the image that `args` name.
+pub(crate) fn open(args: &ImageArgs, access: Access, need: Need, ui: &Ui) -> Result<Opened, Failure> {
+    let file = lock_file(&args.image, access, ui)?;
+    let chip = load_chip_file(&args.image, &args.geometry)?;
+    let path = chip_file_path(&args.image, &args.geometry);
+    let in_image = |failure: Failure| failure.context(format!("{}", args.image.display()));
+    let claims = Claims::of_flags(&args.geometry).without_spare_if_so(file.len);
+    let claims = claims.and(chip.as_ref().map_or_else(Claims::default, Claims::of_chip_file)).map_err(in_image)?;
+    let resolved = find_geometry(&file, claims, need, ui).map_err(in_image)?;
+    let chip_file = path.clone().filter(|_| chip.is_some());
+    let mut content = chip.unwrap_or_default();
+    if content.bad_block_marker.is_none() {
+        content.bad_block_marker = preset_marker(&args.geometry, resolved.geometry.spare_size());
+    }
+    let state = ChipState { content, path, changed: false };
+    let flash = ImageFile::new(file, resolved.geometry, resolved.first_block, state)
+        .map_err(|e| in_image(Failure { kind: Kind::GeometryMismatch, ..e.into() }))?;
+    Ok(Opened { flash, resolved, chip_file })
+}
+
+/// The geometry of the image: what is claimed, held against what the flash itself shows.
+fn find_geometry(file: &LockedFile, claims: Claims, need: Need, ui: &Ui) -> Result<Resolved, Failure> {
+    let claimed = claims.resolve(Some(file.len));
+    let seen = match &claimed {
+        Ok(Some(resolved)) => {
+            let start = resolved.end() - resolved.geometry.raw_size();
+            probe::look_at_slots(&file.file, &resolved.geometry, start)?
+        }
+        _ => SlotsSeen::Nothing,
+    };
+    if let (Ok(Some(resolved)), SlotsSeen::Entry { blocks }) = (&claimed, seen)
+        && blocks == resolved.geometry.blocks() as usize
+    {
+        return Ok(tell(*resolved, ui));
+    }
+    let search = probe::find_volumes(&file.file)?;
+    let agreeing: Vec<_> = search.volumes.iter().map(Claims::of_flash).filter(|f| claims.agree_with(*f)).collect();
+    match agreeing.as_slice() {
+        [found] => {
+            let resolved = claims.and(*found)?.resolve(Some(file.len))?;
+            return resolved.map(|r| tell(r, ui)).ok_or_else(unknown_geometry);
+        }
+        [_, _, ..] => return Err(ambiguous(&agreeing)),
+        [] => {}
+    }
+    if let Some(found) = search.volumes.first() {
+        claims.and(Claims::of_flash(found))?;
+    }
+    match (claimed?, need) {
+        (Some(resolved), Need::Geometry) => Ok(tell(resolved, ui)),
+        (Some(resolved), Need::Volume) if seen != SlotsSeen::Nothing => Ok(tell(resolved, ui)),
+        (Some(_), Need::Volume) => Err(describe_content(&file.file)?),
+        (None, _) => Err(why_unknown(&file.file, &search)?),
+    }
+}
+
+fn tell(resolved: Resolved, ui: &Ui) -> Resolved {
+    for line in resolved.claims.describe() {
+        ui.detail(&line);
+    }
+    if !resolved.page_size_known {
+        ui.detail(&format!("page size {}: assumed, it changes no byte", resolved.geometry.page_size()));
+    }
+    resolved
+}
+
+fn unknown_geometry() -> Failure {
+    Failure::new(Kind::GeometryUnknown, "its geometry is not known: give --chip, or --block-size and --page-size")
+}
+
+fn ambiguous(candidates: &[Claims]) -> Failure {
+    let list: Vec<String> = candidates.iter().take(8).map(|c| c.describe_shape()).collect();
+    let message = format!("the flash fits several geometries; say which by flags: {}", list.join("; or "));
+    Failure::new(Kind::GeometryUnknown, message)
+}
+
+/// Why the geometry is not known: no volume of ours to tell it.
+fn why_unknown(file: &File, search: &Search) -> Result<Failure, Failure> {
+    let foreign = probe::recognise(file)?;
+    match search.first_magic {
+        Some(at) if foreign.as_ref().is_none_or(|f| at <= f.offset) => Ok(Failure::new(
+            Kind::Unmountable,
+            format!(
+                "there is metadata of a block-mapped volume at offset {at:#x}, and no copy of it is whole; give the geometry to learn more"
+            ),
+        )),
+        _ => describe_content(file),
+    }
+}
+
+/// What an image without a volume of ours holds instead.
+pub(crate) fn describe_content(file: &File) -> Result<Failure, Failure> {
+    if let Some(foreign) = probe::recognise(file)? {
+        let message = format!("it is not ours: it holds {} (offset {:#x}: {})", foreign.title, foreign.offset, foreign.evidence);
+        return Ok(Failure::new(Kind::ForeignFormat, message));
+    }
+    Ok(match probe::is_blank(file)? {
+        true => Failure::new(Kind::NotAnImage, "every byte is 0xFF: it has not been formatted"),
+        false => Failure::new(Kind::NotAnImage, "no volume of ours and no other format was recognised in it"),
+    })
+}
+
+impl Opened {
+    /// Mount the volume; what the mount has to say is told.
+    pub(crate) fn mount(self, options: &Mount, image: &Path, ui: &Ui) -> Result<Mounted, Failure> {
+        let Self { flash, resolved, .. } = self;
+        let in_image = |error: nandimg::Error| Failure::from(error).context(format!("{}", image.display()));
+        let volume = BlockVolume::mount(flash, options).map_err(in_image)?;
+        for warning in volume.warnings() {
+            ui.warn(warning);
+        }
+        Ok(Mounted { volume, resolved })
+    }
+}
+
+/// A mounted volume and what is known of its image.
+pub(crate) struct Mounted {
+    pub(crate) volume: BlockVolume<ImageFile>,
+    pub(crate) resolved: Resolved,
+}
+
+/// Open the image that `args` name and mount its volume.
+pub(crate) fn mount(args: &ImageArgs, access: Access, options: &Mount, ui: &Ui) -> Result<Mounted, Failure> {
+    open(args, access, Need::Volume, ui)?.mount(options, &args.image, ui)
+}

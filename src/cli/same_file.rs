@@ -1,0 +1,56 @@
+//! Whether two names, or a name and a standard stream, are one file: an output must never be its own input.
+
+use std::path::Path;
+
+use same_file::Handle;
+
+use super::exit::{Failure, Kind};
+
+/// The image's chip file and the image itself, to hold outputs against.
+pub(crate) struct Inputs<'a> {
+    pub(crate) image: &'a Path,
+    pub(crate) chip_file: Option<&'a Path>,
+}
+
+impl Inputs<'_> {
+    /// Refuse `output` (a path, or standard output) if it is the image, its chip file, or `input`.
+    pub(crate) fn refuse_as_output(&self, output: Option<&Path>) -> Result<(), Failure> {
+        let handle = match output {
+            Some(path) => handle(path),
+            None => Handle::stdout().ok(),
+        };
+        let name = output.map_or("standard output".into(), |path| path.display().to_string());
+        let clashes = |path: &Path| match &handle {
+            Some(output) => self::handle(path).is_some_and(|input| input == *output),
+            None => output.is_some_and(|output| output == path),
+        };
+        for (path, what) in [(Some(self.image), "the image"), (self.chip_file, "the image's chip file")] {
+            if path.is_some_and(clashes) {
+                return Err(Failure::new(Kind::Usage, format!("the output {name} is {what} itself")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuse `input` (a path, or standard input) if it is the image or its chip file.
+    pub(crate) fn refuse_as_input(&self, input: Option<&Path>) -> Result<(), Failure> {
+        let handle = match input {
+            Some(path) => handle(path),
+            None => Handle::stdin().ok(),
+        };
+        let name = input.map_or("standard input".into(), |path| path.display().to_string());
+        let Some(handle) = handle else { return Ok(()) };
+        for (path, what) in [(Some(self.image), "the image"), (self.chip_file, "the image's chip file")] {
+            if path.and_then(self::handle).is_some_and(|other| other == handle) {
+                return Err(Failure::new(Kind::Usage, format!("the input {name} is {what} itself")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What identifies the file at `path`; only regular files are opened for it, since opening others may wait.
+fn handle(path: &Path) -> Option<Handle> {
+    let regular = std::fs::metadata(path).is_ok_and(|found| found.is_file());
+    if regular { Handle::from_path(path).ok() } else { None }
+}

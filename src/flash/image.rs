@@ -1,0 +1,389 @@
+//! A chip in a file: a raw image, page data with or without spare bytes, and the chip file beside it.
+//!
+//! An erase is deferred: the block is kept in RAM, filled by the programs that follow, and written in one go when
+//! another block's turn comes or at a sync. A process that is killed leaves the block as it was, or its new head before
+//! its old tail, as [`FlashHardware`] allows. Dropping the image without a sync is such a kill.
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+
+use super::chip_file::ChipFile;
+use super::faults::{LatentFaults, Strike, Tearable};
+use super::file_io::{LockedFile, read_exact_at, write_all_at};
+use super::{BadBlockMarker, Block, FlashError, FlashHardware, Geometry, Operation, PageAddr};
+
+/// Told of each block before it changes.
+pub trait ChangeLog: Send + Sync {
+    /// `block` is about to change for the first time; `raw` is all of it, spare included.
+    ///
+    /// # Errors
+    /// When it cannot be noted; the block is then left alone.
+    fn before_change(&mut self, block: Block, raw: &[u8]) -> io::Result<()>;
+}
+
+/// The chip file of an image: its content, and where it is kept.
+#[derive(Clone, Debug, Default)]
+pub struct ChipState {
+    /// Its content.
+    pub content: ChipFile,
+    /// Where it is kept; `None` when nothing is to be written beside the image.
+    pub path: Option<PathBuf>,
+    /// It has changed since it was read or written.
+    pub changed: bool,
+}
+
+/// A chip in a file. See the [module](self).
+pub struct ImageFile {
+    file: File,
+    geometry: Geometry,
+    /// Where the volume starts in the file.
+    start: u64,
+    marker: Option<BadBlockMarker>,
+    /// The marks of the chip, by block.
+    marks: Vec<bool>,
+    latent: LatentFaults,
+    chip: ChipState,
+    pending: Option<Pending>,
+    log: Option<(Box<dyn ChangeLog>, Vec<bool>)>,
+}
+
+impl std::fmt::Debug for ImageFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ImageFile").field("file", &self.file).field("geometry", &self.geometry).finish_non_exhaustive()
+    }
+}
+
+/// A block that has been erased and is being filled; the file still holds its old bytes.
+struct Pending {
+    block: Block,
+    raw: Vec<u8>,
+}
+
+impl ImageFile {
+    /// The chip in `file`, whose volume starts at block `first_block` of the file. Its bad-block marks are read.
+    ///
+    /// # Errors
+    /// When the volume does not lie within the file, the chip file names blocks that do not exist, or the marks
+    /// cannot be read.
+    pub fn new(file: LockedFile, geometry: Geometry, first_block: u32, chip: ChipState) -> Result<Self, FlashError> {
+        let start = u64::from(first_block) * geometry.raw_block_size();
+        if start.checked_add(geometry.raw_size()).is_none_or(|end| end > file.len) {
+            return Err(FlashError::Io(format!(
+                "{} blocks of {} raw bytes from block {first_block} on do not lie within a file of {} bytes",
+                geometry.blocks(),
+                geometry.raw_block_size(),
+                file.len
+            )));
+        }
+        let listed = chip.content.bad_blocks.iter().copied().chain(chip.content.faults.iter().map(|f| f.block));
+        if let Some(block) = listed.clone().find(|&b| b >= geometry.blocks()) {
+            return Err(FlashError::Io(format!(
+                "the chip file names block {block}, and there are {}",
+                geometry.blocks()
+            )));
+        }
+        let marker = Self::marker_rule(&geometry, &chip)?;
+        let mut image = Self {
+            file: file.file,
+            geometry,
+            start,
+            marker,
+            marks: vec![false; geometry.blocks() as usize],
+            latent: LatentFaults::new(chip.content.faults.clone()),
+            chip,
+            pending: None,
+            log: None,
+        };
+        image.read_marks()?;
+        Ok(image)
+    }
+
+    /// Where the bad-block mark of this chip lies; `None` without a spare area.
+    fn marker_rule(geometry: &Geometry, chip: &ChipState) -> Result<Option<BadBlockMarker>, FlashError> {
+        if geometry.spare_size() == 0 {
+            return Ok(None);
+        }
+        let usual = || BadBlockMarker::usual(geometry.page_size(), geometry.pages_per_block());
+        let marker = chip.content.bad_block_marker.clone().unwrap_or_else(usual);
+        if !marker.fits(geometry.spare_size(), geometry.pages_per_block()) {
+            return Err(FlashError::Io(format!(
+                "the bad-block mark (bytes {}..{} of the spare area, pages {:?}) does not lie within {} spare bytes and {} pages",
+                marker.byte,
+                u64::from(marker.byte) + u64::from(marker.len),
+                marker.pages,
+                geometry.spare_size(),
+                geometry.pages_per_block()
+            )));
+        }
+        Ok(Some(marker))
+    }
+
+    fn read_marks(&mut self) -> Result<(), FlashError> {
+        for &block in &self.chip.content.bad_blocks {
+            if let Some(mark) = self.marks.get_mut(block as usize) {
+                *mark = true;
+            }
+        }
+        let Some(marker) = &self.marker else { return Ok(()) };
+        let mut bytes = vec![0; marker.len as usize];
+        for block in self.geometry.iter_blocks() {
+            for &page in &marker.pages {
+                let at = self.marker_offset(marker, PageAddr { block, page });
+                read_exact_at(&self.file, &mut bytes, at).map_err(|e| self.io("read", at, &e))?;
+                if bytes.iter().any(|&byte| byte != 0xFF) {
+                    self.marks[block.index()] = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn marker_offset(&self, marker: &BadBlockMarker, page: PageAddr) -> u64 {
+        self.raw_offset(page) + u64::from(self.geometry.page_size()) + u64::from(marker.byte)
+    }
+
+    /// The chip file and where it is kept.
+    pub fn chip(&self) -> &ChipState {
+        &self.chip
+    }
+
+    /// The chip file, to be changed; it is written at the next sync.
+    pub fn chip_mut(&mut self) -> &mut ChipFile {
+        self.chip.changed = true;
+        &mut self.chip.content
+    }
+
+    /// Replace the plan of latent faults.
+    pub fn set_latent_faults(&mut self, faults: LatentFaults) {
+        self.chip_mut().faults = faults.as_slice().to_vec();
+        self.latent = faults;
+    }
+
+    /// The plan of latent faults.
+    pub fn latent_faults(&self) -> &LatentFaults {
+        &self.latent
+    }
+
+    /// Let `log` be told of each block before it changes.
+    pub fn set_change_log(&mut self, log: Box<dyn ChangeLog>) {
+        self.log = Some((log, vec![false; self.geometry.blocks() as usize]));
+    }
+
+    /// All bytes of a block as the file holds them, spare included.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn raw_block(&self, block: Block) -> Result<Vec<u8>, FlashError> {
+        let mut raw = vec![0; self.geometry.raw_block_size() as usize];
+        let at = self.raw_offset(PageAddr { block, page: 0 });
+        read_exact_at(&self.file, &mut raw, at).map_err(|e| self.io("read", at, &e))?;
+        Ok(raw)
+    }
+
+    /// Put all bytes of a block back, against every rule of NAND.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn restore_raw_block(&mut self, block: Block, raw: &[u8]) -> Result<(), FlashError> {
+        self.flush()?;
+        let at = self.raw_offset(PageAddr { block, page: 0 });
+        write_all_at(&self.file, raw, at).map_err(|e| self.io("write", at, &e))
+    }
+
+    /// Flip one stored bit of a page: bit `bit % 8`, least significant first, of raw byte `bit / 8`. Returns where it lies
+    /// in the file.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn flip_bit(&mut self, page: PageAddr, bit: u64) -> Result<u64, FlashError> {
+        self.flush()?;
+        self.note_change(page.block)?;
+        let at = self.raw_offset(page) + bit / 8;
+        let mut byte = [0];
+        read_exact_at(&self.file, &mut byte, at).map_err(|e| self.io("read", at, &e))?;
+        byte[0] ^= 1 << (bit % 8);
+        write_all_at(&self.file, &byte, at).map_err(|e| self.io("write", at, &e))?;
+        Ok(at)
+    }
+
+    fn io(&self, what: &str, at: u64, error: &io::Error) -> FlashError {
+        FlashError::Io(format!("cannot {what} the image at offset {at:#x}: {error}"))
+    }
+
+    fn note_change(&mut self, block: Block) -> Result<(), FlashError> {
+        let Some((mut log, mut noted)) = self.log.take() else { return Ok(()) };
+        let result = match core::mem::replace(&mut noted[block.index()], true) {
+            true => Ok(()),
+            false => self.raw_block(block).and_then(|raw| {
+                log.before_change(block, &raw)
+                    .map_err(|e| FlashError::Io(format!("cannot save what is about to change: {e}")))
+            }),
+        };
+        self.log = Some((log, noted));
+        result
+    }
+
+    /// Write the block that is being filled, if there is one, to the file; its buffer is free again.
+    fn flush(&mut self) -> Result<Vec<u8>, FlashError> {
+        let Some(pending) = self.pending.take() else { return Ok(Vec::new()) };
+        let at = self.raw_offset(PageAddr { block: pending.block, page: 0 });
+        write_all_at(&self.file, &pending.raw, at).map_err(|e| self.io("write", at, &e))?;
+        Ok(pending.raw)
+    }
+
+    fn strike(&mut self, block: Block, on: Operation) -> bool {
+        let strike = self.latent.strike(block, on);
+        if strike == Strike::Counted {
+            self.chip_mut().faults = self.latent.as_slice().to_vec();
+        }
+        strike == Strike::Fails
+    }
+
+    fn failed(&self, operation: Operation, at: PageAddr) -> FlashError {
+        FlashError::Failed { operation, at, offset: self.raw_offset(at) }
+    }
+
+    fn refuse_bad(&self, block: Block) -> Result<(), FlashError> {
+        if self.marks[block.index()] {
+            return Err(FlashError::Io(format!("{block} is marked bad: it is neither erased nor programmed")));
+        }
+        Ok(())
+    }
+
+    /// Data bytes of consecutive pages, gathered from between their spare bytes.
+    fn read_interleaved(&self, raw_at: u64, skip: usize, buf: &mut [u8]) -> Result<(), FlashError> {
+        let (page, raw_page) = (self.geometry.page_size() as usize, self.geometry.raw_page_size() as usize);
+        let pages = (skip + buf.len()).div_ceil(page);
+        let mut raw = vec![0; (pages - 1) * raw_page + page];
+        read_exact_at(&self.file, &mut raw, raw_at).map_err(|e| self.io("read", raw_at, &e))?;
+        gather(&raw, raw_page, page, skip, buf);
+        Ok(())
+    }
+}
+
+/// Copy the data bytes of the raw pages in `raw`, from data byte `skip` on, into `buf`.
+fn gather(raw: &[u8], raw_page: usize, page: usize, skip: usize, buf: &mut [u8]) {
+    let mut skip = skip;
+    let mut rest = buf;
+    for raw in raw.chunks(raw_page) {
+        let data = &raw[core::mem::take(&mut skip)..page.min(raw.len())];
+        let (head, tail) = rest.split_at_mut(data.len().min(rest.len()));
+        head.copy_from_slice(&data[..head.len()]);
+        rest = tail;
+        if rest.is_empty() {
+            break;
+        }
+    }
+}
+
+impl FlashHardware for ImageFile {
+    fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    fn read(&self, block: Block, offset: u32, buf: &mut [u8]) -> Result<(), FlashError> {
+        let first = self.geometry.page_at(block, offset);
+        if self.latent.unreadable(block) {
+            return Err(FlashError::Unreadable { at: first, offset: self.raw_offset(first) });
+        }
+        if buf.is_empty() {
+            return Ok(());
+        }
+        let (page, raw_page) = (self.geometry.page_size() as usize, self.geometry.raw_page_size() as usize);
+        let skip = (offset - first.page * self.geometry.page_size()) as usize;
+        if let Some(pending) = self.pending.as_ref().filter(|p| p.block == block) {
+            gather(&pending.raw[first.page as usize * raw_page..], raw_page, page, skip, buf);
+            return Ok(());
+        }
+        let at = self.raw_offset(first);
+        if raw_page == page || skip + buf.len() <= page {
+            let at = at + skip as u64;
+            return read_exact_at(&self.file, buf, at).map_err(|e| self.io("read", at, &e));
+        }
+        self.read_interleaved(at, skip, buf)
+    }
+
+    fn program(&mut self, page: PageAddr, data: &[u8]) -> Result<(), FlashError> {
+        self.refuse_bad(page.block)?;
+        if self.strike(page.block, Operation::Program) {
+            return Err(self.failed(Operation::Program, page));
+        }
+        let start = page.page as usize * self.geometry.raw_page_size() as usize;
+        if let Some(pending) = self.pending.as_mut().filter(|p| p.block == page.block) {
+            pending.raw[start..start + data.len()].copy_from_slice(data);
+            return Ok(());
+        }
+        self.flush()?;
+        self.note_change(page.block)?;
+        // Programming only clears bits.
+        let at = self.raw_offset(page);
+        let mut cells = vec![0; data.len()];
+        read_exact_at(&self.file, &mut cells, at).map_err(|e| self.io("read", at, &e))?;
+        cells.iter_mut().zip(data).for_each(|(cell, byte)| *cell &= byte);
+        write_all_at(&self.file, &cells, at).map_err(|e| self.io("write", at, &e))
+    }
+
+    fn erase(&mut self, block: Block) -> Result<(), FlashError> {
+        self.refuse_bad(block)?;
+        if self.strike(block, Operation::Erase) {
+            return Err(self.failed(Operation::Erase, PageAddr { block, page: 0 }));
+        }
+        self.note_change(block)?;
+        let mut raw = self.flush()?;
+        raw.clear();
+        raw.resize(self.geometry.raw_block_size() as usize, 0xFF);
+        self.pending = Some(Pending { block, raw });
+        Ok(())
+    }
+
+    fn is_bad(&self, block: Block) -> Result<bool, FlashError> {
+        Ok(self.marks.get(block.index()).copied().unwrap_or(false))
+    }
+
+    fn mark_bad(&mut self, block: Block) -> Result<(), FlashError> {
+        self.flush()?;
+        if let Some(marker) = self.marker.clone() {
+            self.note_change(block)?;
+            let zeros = vec![0; marker.len as usize];
+            for &page in &marker.pages {
+                let at = self.marker_offset(&marker, PageAddr { block, page });
+                write_all_at(&self.file, &zeros, at).map_err(|e| self.io("write", at, &e))?;
+            }
+        } else if !self.chip.content.bad_blocks.contains(&block.0) {
+            let listed = &mut self.chip_mut().bad_blocks;
+            listed.push(block.0);
+            listed.sort_unstable();
+        }
+        self.marks[block.index()] = true;
+        Ok(())
+    }
+
+    fn carries_marks(&self) -> bool {
+        self.marker.is_some()
+    }
+
+    fn sync(&mut self) -> Result<(), FlashError> {
+        self.flush()?;
+        self.file.sync_data().map_err(|e| FlashError::Io(format!("cannot sync the image: {e}")))?;
+        // After the image: a mark that is lost is still in the volume's table, or the block holds nothing.
+        if let Some(path) = self.chip.path.as_ref().filter(|_| self.chip.changed) {
+            let saved = self.chip.content.save(path);
+            saved.map_err(|e| FlashError::Io(format!("cannot write the chip file {}: {e}", path.display())))?;
+            self.chip.changed = false;
+        }
+        Ok(())
+    }
+
+    fn raw_offset(&self, page: PageAddr) -> u64 {
+        self.start + self.geometry.raw_offset(page)
+    }
+}
+
+impl Tearable for ImageFile {
+    fn overwrite(&mut self, page: PageAddr, bytes: &[u8]) -> Result<(), FlashError> {
+        self.flush()?;
+        let at = self.raw_offset(page);
+        write_all_at(&self.file, bytes, at).map_err(|e| self.io("write", at, &e))
+    }
+}

@@ -1,0 +1,411 @@
+//! Finding volumes of the block-mapped format and their geometry.
+//!
+//! The format stores neither page size, block size nor place. A metadata entry proves itself by its checksum and says how
+//! many blocks there are; block and slot sizes follow from the file's size and from where the other slot lies.
+
+use std::io;
+
+use memchr::memmem;
+
+use super::source::ReadAt;
+use crate::flash::Geometry;
+use crate::onflash::ftlj::{HEADER_LEN, Layout, MAGIC, Metadata, RawHeader};
+
+/// Page and spare sizes of chips that are tried where an entry does not read in one piece.
+const INTERLEAVED: &[(u32, u32)] = &[
+    (2048, 64),
+    (512, 16),
+    (4096, 128),
+    (2048, 128),
+    (4096, 224),
+    (4096, 256),
+    (2048, 96),
+    (2048, 112),
+    (4096, 232),
+    (8192, 640),
+    (16384, 1280),
+    (16384, 1664),
+    (256, 8),
+];
+
+/// Block sizes that are tried: powers of two, from 256 bytes to 64 MiB.
+const BLOCK_SIZE_BITS: std::ops::RangeInclusive<u32> = 8..=26;
+
+/// How much may be read to verify entries, for each byte of the image and besides: hostile images claim many large ones.
+const WORK_PER_BYTE: u64 = 4;
+const WORK_FREE: u64 = 64 << 20;
+/// What looking at a magic costs at least.
+const WORK_PER_MAGIC: u64 = 512;
+/// No number of volumes needs more entries to be told apart.
+const MAX_ENTRIES: usize = 256;
+
+/// A volume that was found, and its geometry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundVolume {
+    /// Data bytes a page; unknown where there is no spare area.
+    pub page_size: Option<u32>,
+    /// Spare bytes a page.
+    pub spare_size: u32,
+    /// Data bytes an erase block.
+    pub block_size: u32,
+    /// Erase blocks.
+    pub blocks: u32,
+    /// Where the volume starts in the image, in blocks.
+    pub first_block: u32,
+    /// How well everything fits; only for ranking.
+    score: u32,
+}
+
+/// What a search came to.
+#[derive(Clone, Debug, Default)]
+pub struct Search {
+    /// The geometries that fit best, all equally well; one where the answer is clear.
+    pub volumes: Vec<FoundVolume>,
+    /// Offset of the first magic, whether or not an entry follows.
+    pub first_magic: Option<u64>,
+    /// Metadata entries whose checksum is right.
+    pub valid_entries: usize,
+    /// The image claims so many entries that the search was cut short.
+    pub exhausted: bool,
+}
+
+/// A metadata entry that proved itself.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    offset: u64,
+    page_size: u32,
+    spare_size: u32,
+    blocks: u32,
+    len: u64,
+}
+
+/// Find the volumes in `source`.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn find_volumes<S: ReadAt + ?Sized>(source: &S) -> io::Result<Search> {
+    let mut search = Search::default();
+    let mut work = source.len().saturating_mul(WORK_PER_BYTE).saturating_add(WORK_FREE);
+    let mut entries = Vec::new();
+    for_each_magic(source, &mut |offset| {
+        search.first_magic.get_or_insert(offset);
+        match verify(source, offset, &mut work)? {
+            Verdict::Entry(entry) => entries.push(entry),
+            Verdict::No => {}
+            Verdict::OutOfWork => search.exhausted = true,
+        }
+        search.exhausted |= entries.len() == MAX_ENTRIES;
+        Ok(!search.exhausted)
+    })?;
+    search.valid_entries = entries.len();
+    search.volumes = best_volumes(source, &entries)?;
+    Ok(search)
+}
+
+/// Call `found` with the offset of each magic, while it says to go on.
+fn for_each_magic<S: ReadAt + ?Sized>(
+    source: &S,
+    found: &mut dyn FnMut(u64) -> io::Result<bool>,
+) -> io::Result<()> {
+    const WINDOW: usize = 1 << 20;
+    let overlap = MAGIC.len() - 1;
+    let finder = memmem::Finder::new(&MAGIC);
+    let mut window = vec![0; WINDOW];
+    let mut at = 0;
+    while at < source.len() {
+        let take = (source.len() - at).min(WINDOW as u64) as usize;
+        let Some(chunk) = window.get_mut(..take) else { break };
+        source.read_at(at, chunk)?;
+        for hit in finder.find_iter(chunk) {
+            if !found(at + hit as u64)? {
+                return Ok(());
+            }
+        }
+        if take <= overlap {
+            break;
+        }
+        at += (take - overlap) as u64;
+    }
+    Ok(())
+}
+
+enum Verdict {
+    Entry(Entry),
+    No,
+    OutOfWork,
+}
+
+/// Whether an entry starts at `offset`, in one piece or across pages with spare bytes between them.
+fn verify<S: ReadAt + ?Sized>(source: &S, offset: u64, work: &mut u64) -> io::Result<Verdict> {
+    match work.checked_sub(WORK_PER_MAGIC) {
+        Some(left) => *work = left,
+        None => return Ok(Verdict::OutOfWork),
+    }
+    let mut head = [0; HEADER_LEN];
+    if offset + HEADER_LEN as u64 > source.len() {
+        return Ok(Verdict::No);
+    }
+    source.read_at(offset, &mut head)?;
+    let Some(header) = RawHeader::parse(&head) else { return Ok(Verdict::No) };
+    let len = header.entry_len();
+    if offset + len > source.len() {
+        return Ok(Verdict::No);
+    }
+    let shapes = std::iter::once((0, 0)).chain(INTERLEAVED.iter().copied());
+    for (page_size, spare_size) in shapes {
+        let raw_page = u64::from(page_size) + u64::from(spare_size);
+        let crosses = spare_size > 0 && len > u64::from(page_size) && offset.is_multiple_of(raw_page);
+        if spare_size > 0 && !crosses {
+            continue;
+        }
+        if *work < len {
+            return Ok(Verdict::OutOfWork);
+        }
+        *work -= len;
+        let Some(bytes) = read_entry(source, offset, len, page_size, spare_size)? else { continue };
+        if let Ok((_, metadata)) = Metadata::decode(&bytes)
+            && let Ok(blocks) = u32::try_from(metadata.erase_counts.len())
+        {
+            return Ok(Verdict::Entry(Entry { offset, page_size, spare_size, blocks, len }));
+        }
+    }
+    Ok(Verdict::No)
+}
+
+/// `len` data bytes from the start of a page at `offset`; `None` where the image ends before.
+fn read_entry<S: ReadAt + ?Sized>(
+    source: &S,
+    offset: u64,
+    len: u64,
+    page_size: u32,
+    spare_size: u32,
+) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = vec![0; len as usize];
+    if spare_size == 0 {
+        if offset + len > source.len() {
+            return Ok(None);
+        }
+        source.read_at(offset, &mut bytes)?;
+        return Ok(Some(bytes));
+    }
+    let raw_page = u64::from(page_size) + u64::from(spare_size);
+    let pages = len.div_ceil(u64::from(page_size));
+    if offset + pages * raw_page > source.len() {
+        return Ok(None);
+    }
+    for (i, page) in (0..).zip(bytes.chunks_mut(page_size as usize)) {
+        source.read_at(offset + i * raw_page, page)?;
+    }
+    Ok(Some(bytes))
+}
+
+/// What lies where the slots of a volume would.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotsSeen {
+    /// A whole entry, of a volume with this many blocks.
+    Entry {
+        /// Blocks it counts the erases of.
+        blocks: usize,
+    },
+    /// The magic alone.
+    Magic,
+    /// Neither.
+    Nothing,
+}
+
+/// Look at the slots of a volume with this geometry, `start` bytes into `source`.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn look_at_slots<S: ReadAt + ?Sized>(source: &S, geometry: &Geometry, start: u64) -> io::Result<SlotsSeen> {
+    let mut seen = SlotsSeen::Nothing;
+    let Ok(layout) = Layout::new(geometry.block_size(), geometry.blocks()) else { return Ok(seen) };
+    let distance = u64::from(layout.blocks_per_slot) * geometry.raw_block_size();
+    for offset in [start, start.saturating_add(distance)] {
+        let mut head = [0; HEADER_LEN];
+        if offset.saturating_add(HEADER_LEN as u64) > source.len() {
+            continue;
+        }
+        source.read_at(offset, &mut head)?;
+        let Some(header) = RawHeader::parse(&head) else { continue };
+        seen = SlotsSeen::Magic;
+        if header.entry_len() > layout.slot_len() {
+            continue;
+        }
+        let (page_size, spare_size) = (geometry.page_size(), geometry.spare_size());
+        if let Some(bytes) = read_entry(source, offset, header.entry_len(), page_size, spare_size)?
+            && let Ok((_, metadata)) = Metadata::decode(&bytes)
+        {
+            return Ok(SlotsSeen::Entry { blocks: metadata.erase_counts.len() });
+        }
+    }
+    Ok(seen)
+}
+
+/// The geometries that explain the entries best.
+fn best_volumes<S: ReadAt + ?Sized>(source: &S, entries: &[Entry]) -> io::Result<Vec<FoundVolume>> {
+    let mut found: Vec<FoundVolume> = Vec::new();
+    for entry in entries {
+        for block_size in BLOCK_SIZE_BITS.map(|bits| 1u32 << bits) {
+            for (page_size, spare_size) in page_shapes(entry, block_size, source.len()) {
+                for is_slot_b in [false, true] {
+                    let shape = Shape { page_size, spare_size, block_size };
+                    if let Some(volume) = explain(source, entries, entry, shape, is_slot_b)?
+                        && !found.contains(&volume)
+                    {
+                        found.push(volume);
+                    }
+                }
+            }
+        }
+    }
+    let best = found.iter().map(|volume| volume.score).max();
+    found.retain(|volume| Some(volume.score) == best);
+    Ok(found)
+}
+
+/// The page and spare sizes an entry may have been written with, given the block size.
+fn page_shapes(entry: &Entry, block_size: u32, file_len: u64) -> Vec<(u32, u32)> {
+    if entry.spare_size > 0 {
+        return vec![(entry.page_size, entry.spare_size)];
+    }
+    // An entry of one page reads the same with spare bytes behind it: only the file's size can tell.
+    let fits = |&(page, spare): &(u32, u32)| {
+        entry.len <= u64::from(page)
+            && block_size.is_multiple_of(page)
+            && u64::from(entry.blocks) * u64::from(block_size / page) * u64::from(page + spare) == file_len
+    };
+    std::iter::once((0, 0)).chain(INTERLEAVED.iter().copied().filter(fits)).collect()
+}
+
+#[derive(Clone, Copy)]
+struct Shape {
+    page_size: u32,
+    spare_size: u32,
+    block_size: u32,
+}
+
+impl Shape {
+    fn raw_block(self) -> Option<u64> {
+        if self.spare_size == 0 {
+            return Some(u64::from(self.block_size));
+        }
+        let whole = self.page_size > 0 && self.block_size.is_multiple_of(self.page_size);
+        let raw_page = u64::from(self.page_size) + u64::from(self.spare_size);
+        whole.then(|| u64::from(self.block_size / self.page_size) * raw_page)
+    }
+}
+
+/// The volume that `entry` belongs to, if it lies in slot A (or B) of one with this shape.
+fn explain<S: ReadAt + ?Sized>(
+    source: &S,
+    entries: &[Entry],
+    entry: &Entry,
+    shape: Shape,
+    is_slot_b: bool,
+) -> io::Result<Option<FoundVolume>> {
+    let Ok(layout) = Layout::new(shape.block_size, entry.blocks) else { return Ok(None) };
+    let Some(raw_block) = shape.raw_block() else { return Ok(None) };
+    let distance = u64::from(layout.blocks_per_slot) * raw_block;
+    let start = if is_slot_b { entry.offset.checked_sub(distance) } else { Some(entry.offset) };
+    let Some(start) = start else { return Ok(None) };
+    let end = start.saturating_add(u64::from(entry.blocks).saturating_mul(raw_block));
+    if !start.is_multiple_of(raw_block) || end > source.len() || entry.len > layout.slot_len() {
+        return Ok(None);
+    }
+    let Ok(first_block) = u32::try_from(start / raw_block) else { return Ok(None) };
+    let other = if is_slot_b { start } else { start + distance };
+    let fills_file = start == 0 && end == source.len();
+    let other_valid = entries.iter().any(|e| e.offset == other && e.blocks == entry.blocks);
+    let mut score = 4 * u32::from(fills_file) + 4 * u32::from(other_valid);
+    if !other_valid {
+        let head = slot_head(source, other)?;
+        score += if head == MAGIC { 2 } else { u32::from(head == [0xFF; 4]) };
+    }
+    let page_size = (shape.spare_size > 0).then_some(shape.page_size);
+    let (spare_size, block_size, blocks) = (shape.spare_size, shape.block_size, entry.blocks);
+    Ok(Some(FoundVolume { page_size, spare_size, block_size, blocks, first_block, score }))
+}
+
+fn slot_head<S: ReadAt + ?Sized>(source: &S, offset: u64) -> io::Result<[u8; 4]> {
+    let mut head = [0; 4];
+    if offset + 4 <= source.len() {
+        source.read_at(offset, &mut head)?;
+    }
+    Ok(head)
+}
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "tests know their bytes")]
+mod tests {
+    use super::*;
+    use crate::flash::sim::SimFlash;
+    use crate::ftl::Volume;
+    use crate::ftl::block::{BlockVolume, FormatPlan, Mount};
+
+    /// A volume with a few commits, as page data.
+    fn volume(page: u32, block: u32, blocks: u32, commits: u32) -> Vec<u8> {
+        let mut chip = SimFlash::new(Geometry::new(page, 0, block, blocks).unwrap());
+        FormatPlan::new(&chip, true).unwrap().execute(&mut chip).unwrap();
+        let mut volume = BlockVolume::mount(chip, &Mount::default()).unwrap();
+        for i in 0..commits {
+            volume.write(u64::from(i) * 100, b"some content").unwrap();
+            volume.sync().unwrap();
+        }
+        volume.into_flash().data().to_vec()
+    }
+
+    /// The same bytes with `spare` bytes of 0xFF behind each page.
+    fn interleave(data: &[u8], page: usize, spare: usize) -> Vec<u8> {
+        data.chunks(page).flat_map(|p| p.iter().copied().chain(std::iter::repeat_n(0xFF, spare))).collect()
+    }
+
+    fn found(image: &[u8]) -> (Option<u32>, u32, u32, u32, u32) {
+        let search = find_volumes(image).unwrap();
+        assert_eq!(search.volumes.len(), 1, "{search:?}");
+        let v = search.volumes[0];
+        (v.page_size, v.spare_size, v.block_size, v.blocks, v.first_block)
+    }
+
+    #[test]
+    fn a_bare_dump_tells_its_geometry() {
+        for (page, block, blocks) in [(512, 4096, 64), (2048, 16384, 32), (256, 1024, 300), (4096, 4096, 1100)] {
+            for commits in [0, 1, 2, 5] {
+                let image = volume(page, block, blocks, commits);
+                assert_eq!(found(&image), (None, 0, block, blocks, 0), "{commits} commits");
+            }
+        }
+    }
+
+    #[test]
+    fn a_volume_further_in_a_dump_is_found() {
+        let mut image = vec![0xA5; 3 * 16384];
+        image.extend(volume(2048, 16384, 32, 3));
+        image.extend(vec![0xFF; 2 * 16384]);
+        assert_eq!(found(&image), (None, 0, 16384, 32, 3));
+    }
+
+    #[test]
+    fn pages_with_spare_bytes_are_seen_through() {
+        // The entry takes more than a page, so its checksum proves the interleaving.
+        let image = interleave(&volume(512, 4096, 256, 3), 512, 16);
+        assert_eq!(found(&image), (Some(512), 16, 4096, 256, 0));
+        // Here it does not, and the size of the file does.
+        let image = interleave(&volume(512, 4096, 40, 3), 512, 16);
+        let shapes: Vec<_> = find_volumes(&image[..]).unwrap().volumes;
+        assert!(shapes.iter().any(|v| v.page_size == Some(512) && v.spare_size == 16), "{shapes:?}");
+        assert!(shapes.iter().all(|v| v.block_size == 4096 && v.blocks == 40), "{shapes:?}");
+    }
+
+    #[test]
+    fn nothing_is_found_in_nothing() {
+        let blank = vec![0xFF; 1 << 20];
+        assert!(find_volumes(&blank[..]).unwrap().volumes.is_empty());
+        let mut magics = vec![0; 1 << 16];
+        for at in (0..magics.len() - 4).step_by(4) {
+            magics[at..at + 4].copy_from_slice(&MAGIC);
+        }
+        let search = find_volumes(&magics[..]).unwrap();
+        assert!(search.volumes.is_empty() && search.first_magic == Some(0));
+    }
+}

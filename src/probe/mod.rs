@@ -1,0 +1,34 @@
+//! What is this image? The volume in it and its geometry, or the foreign format, from the bytes alone.
+//!
+//! Nothing read here is believed before it is checked, and the work is bounded by the size of the image.
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
+
+mod foreign;
+mod ftlj;
+mod source;
+
+pub use foreign::{Foreign, recognise};
+pub use ftlj::{FoundVolume, Search, SlotsSeen, find_volumes, look_at_slots};
+pub use source::ReadAt;
+
+use std::io;
+
+/// Whether every byte of `source` is 0xFF, as on a chip that was never programmed.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn is_blank<S: ReadAt + ?Sized>(source: &S) -> io::Result<bool> {
+    let mut window = vec![0; 1 << 20];
+    let len = source.len();
+    let mut at = 0;
+    while at < len {
+        let take = (len - at).min(window.len() as u64) as usize;
+        let Some(chunk) = window.get_mut(..take) else { break };
+        source.read_at(at, chunk)?;
+        if chunk.iter().any(|&byte| byte != 0xFF) {
+            return Ok(false);
+        }
+        at += take as u64;
+    }
+    Ok(true)
+}
