@@ -98,7 +98,8 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(geometry: Geometry, seed: u64, seen: &'a mut Seen) -> Self {
         let layout = Layout::new(geometry.block_size(), geometry.blocks()).unwrap();
-        let wear = if seed % 8 == 7 { WearPolicy::default() } else { WearPolicy { interval: 5, threshold: 3 } };
+        let wear =
+            if seed % 8 == 7 { WearPolicy::default() } else { WearPolicy { interval: 5, threshold: 3 } };
         let mut chip = Faulty::new(SimFlash::new(geometry));
         let mut rng = SplitMix64::new(seed);
         if rng.below(3) == 0 {
@@ -153,8 +154,13 @@ impl<'a> Run<'a> {
         session.log.settle(&session.volume);
         session.log.batched = false;
         let bad = session.volume.bad_blocks();
-        assert!(self.bad.iter().all(|b| bad.contains(b)), "{:?} are bad for ever, not only {bad:?}", self.bad);
-        let mut mounted = Mounted { free: session.volume.free_blocks(), session, rng, slot_fault: self.slot_fault, seen };
+        assert!(
+            self.bad.iter().all(|b| bad.contains(b)),
+            "{:?} are bad for ever, not only {bad:?}",
+            self.bad
+        );
+        let mut mounted =
+            Mounted { free: session.volume.free_blocks(), session, rng, slot_fault: self.slot_fault, seen };
         mounted.check_blocks();
         let mut result = Ok(());
         while result.is_ok() && self.operations < OPERATIONS && mounted.rng.below(16) > 0 {
@@ -327,7 +333,8 @@ impl Mounted<'_, '_> {
     fn check_blocks(&self) {
         let volume = &self.session.volume;
         let (layout, bad) = (volume.layout(), volume.bad_blocks());
-        let good = u64::from(layout.data_blocks()) - bad.iter().filter(|b| b.0 >= layout.reserved).count() as u64;
+        let good =
+            u64::from(layout.data_blocks()) - bad.iter().filter(|b| b.0 >= layout.reserved).count() as u64;
         let used = volume.map().iter().filter_map(|m| m.block()).filter(|b| !bad.contains(b)).count() as u64;
         assert_eq!(volume.free_blocks() + used, good, "a block is lost, or used twice");
         let blocks = good.saturating_sub(2).min(layout.logical_blocks.into());

@@ -266,7 +266,9 @@ fn a_format_of_a_blank_chip() {
             run: |hw, log| log.format(hw),
             // There was nothing to lose: what does not mount is formatted again.
             recover: |mut hw| match BlockVolume::mount(&mut hw, &Mount::default()) {
-                Err(Error::NotFormatted(_) | Error::Unmountable(_)) => FormatPlan::new(&hw, true)?.execute(&mut hw),
+                Err(Error::NotFormatted(_) | Error::Unmountable(_)) => {
+                    FormatPlan::new(&hw, true)?.execute(&mut hw)
+                }
                 other => other.map(drop),
             },
             ..Scenario::new("a format of a blank chip", small(40))
@@ -298,7 +300,11 @@ fn reformat(old: u32, new: u32) -> u64 {
         format(&mut uncut).unwrap();
         for n in 0..uncut.operations() - before {
             for cut in Cut::ALL {
-                let at = format!("{} over {} blocks, start {start}, cut ({n}, {cut:?})", new.blocks(), old.blocks());
+                let at = format!(
+                    "{} over {} blocks, start {start}, cut ({n}, {cut:?})",
+                    new.blocks(),
+                    old.blocks()
+                );
                 cuts += 1;
                 let mut chip = prepared.clone();
                 chip.cut_power_after(n, cut);

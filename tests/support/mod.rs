@@ -324,7 +324,8 @@ impl Session<'_> {
         let tally = &mut self.log.tally;
         tally.of_several_blocks += u64::from(changed(true) > 1);
         tally.moved += changed(false);
-        let (commits, sequence) = (self.volume.commits() - self.commits, self.volume.current().1 - self.sequence);
+        let (commits, sequence) =
+            (self.volume.commits() - self.commits, self.volume.current().1 - self.sequence);
         tally.extra_commits += commits.saturating_sub(1);
         tally.level_commits += sequence - commits;
         let bad = self.volume.bad_blocks().len();

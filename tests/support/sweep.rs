@@ -213,7 +213,9 @@ impl<M: Medium> Sweep<'_, M> {
         let mut uncut = self.medium.copy(&chip);
         let before = uncut.operations();
         let mut recovered = log.clone();
-        let undone = self.recover(&mut uncut, &mut recovered).expect("the volume mounts, and is written, after the cut");
+        let undone = self
+            .recover(&mut uncut, &mut recovered)
+            .expect("the volume mounts, and is written, after the cut");
         let operations = uncut.operations() - before;
         self.check(&mut uncut, &mut recovered);
         *if undone { &mut self.report.undone } else { &mut self.report.took_effect } += 1;

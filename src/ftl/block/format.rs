@@ -221,7 +221,8 @@ impl FormatPlan {
 impl Previous {
     /// The volume on the chip, also one made for another number of blocks of the same size.
     fn find<H: FlashHardware>(hw: &H, layout: &Layout) -> Result<Option<Self>> {
-        let found = |survey: &Survey| survey.choose(None).ok().map(|choice| Self::new(survey.layout, &choice));
+        let found =
+            |survey: &Survey| survey.choose(None).ok().map(|choice| Self::new(survey.layout, &choice));
         if let Some(previous) = found(&Survey::read(hw)?) {
             return Ok(Some(previous));
         }

@@ -1,0 +1,237 @@
+//! The single pass over the file: windows, magic numbers, and what was found so far.
+//!
+//! Every structure begins at a byte of exactly one window, and a window carries [`HEAD_LEN`] bytes beyond those it is
+//! responsible for, so a check never reads the file again. The work is bounded by the file's length times the number of
+//! signatures, and by [`ATTEMPTS`] checks each.
+
+use std::io;
+
+use memchr::memmem::Finder;
+
+use super::super::source::ReadAt;
+use super::head::{HEAD_LEN, Head, Hit, Proof, Role, Strength};
+use super::{boot, files, ftl, jffs2, mtd, rom};
+
+/// Bytes a window is responsible for: small enough that searching it for every signature stays in the cache.
+const STEP: usize = 256 << 10;
+
+/// Checks a signature may cost: no image that is not made to waste time comes near.
+const ATTEMPTS: u32 = 1 << 18;
+
+/// Where a structure may begin.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    /// Where a page begins, in some layout.
+    Page,
+    /// At a multiple of this many bytes, at most 8: every layout is made of such, so spare bytes shift nothing.
+    Multiple(u64),
+    /// Within the spare bytes of a page.
+    Spare,
+}
+
+/// A magic number and the check that a place with it must pass.
+pub(super) struct Signature {
+    /// The name whose find, once checked, makes looking further needless.
+    pub(super) name: &'static str,
+    pub(super) magic: &'static [u8],
+    /// Where in the structure the magic number lies.
+    pub(super) at: usize,
+    pub(super) place: Place,
+    pub(super) check: fn(&Head<'_>) -> Option<Hit>,
+}
+
+const FAMILIES: [&[Signature]; 5] =
+    [mtd::SIGNATURES, jffs2::SIGNATURES, ftl::SIGNATURES, rom::SIGNATURES, boot::SIGNATURES];
+
+/// A page's data and spare bytes, as the dump interleaves them.
+#[derive(Clone, Copy)]
+pub(super) struct Layout {
+    pub(super) page: u64,
+    pub(super) spare: u64,
+}
+
+impl Layout {
+    fn stride(self) -> u64 {
+        self.page + self.spare
+    }
+}
+
+const fn layout(page: u64, spare: u64) -> Layout {
+    Layout { page, spare }
+}
+
+/// Layouts a dump may have: those of the chips in the Linux tables (drivers/mtd/nand: raw/nand_ids.c, spi/*.c) and of
+/// QEMU's `hw/block/nand.c` (spare = page / 32). Without spare bytes every page begins at a multiple of 512.
+pub(super) const LAYOUTS: [Layout; 17] = [
+    layout(512, 0),
+    layout(256, 8),
+    layout(512, 16),
+    layout(1024, 32),
+    layout(2048, 64),
+    layout(2048, 96),
+    layout(2048, 112),
+    layout(2048, 128),
+    layout(4096, 128),
+    layout(4096, 224),
+    layout(4096, 232),
+    layout(4096, 256),
+    layout(8192, 256),
+    layout(8192, 448),
+    layout(8192, 640),
+    layout(16384, 1280),
+    layout(16384, 1664),
+];
+
+impl Place {
+    pub(super) fn fits(self, offset: u64) -> bool {
+        match self {
+            Self::Page => LAYOUTS.iter().any(|layout| offset.is_multiple_of(layout.stride())),
+            Self::Multiple(of) => offset.is_multiple_of(of),
+            Self::Spare => LAYOUTS.iter().any(|layout| offset % layout.stride() >= layout.page),
+        }
+    }
+}
+
+/// One kind of content, with the best evidence so far.
+#[derive(Debug)]
+pub(super) struct Find {
+    pub(super) name: &'static str,
+    pub(super) title: &'static str,
+    pub(super) offset: u64,
+    pub(super) best: Option<Proof>,
+    role: Role,
+}
+
+impl Find {
+    /// The order that [`super`] describes: the lowest comes first.
+    pub(super) fn rank(&self) -> (u8, Option<Strength>, bool, u64) {
+        let strength = self.best.map(|(strength, _)| strength);
+        let tier = match (self.role, strength) {
+            (_, None | Some(Strength::Magic)) => 4,
+            (Role::Boot, _) => 3,
+            _ if self.offset == 0 => 0,
+            (_, Some(Strength::Checked)) => 1,
+            (_, Some(Strength::Structural)) => 2,
+        };
+        (tier, strength, self.role == Role::Inner, self.offset)
+    }
+}
+
+/// What was found so far, one entry a name.
+#[derive(Default)]
+pub(super) struct Finds(Vec<Find>);
+
+impl Finds {
+    fn add(&mut self, hit: Hit, offset: u64) {
+        let Hit { name, title, role, alone, again } = hit;
+        let Some(find) = self.0.iter_mut().find(|find| find.name == name) else {
+            self.0.push(Find { name, title, offset, best: alone, role });
+            return;
+        };
+        find.offset = find.offset.min(offset);
+        let proof = again.or(alone);
+        if let (Some((new, _)), old) = (proof, find.best)
+            && old.is_none_or(|(old, _)| new < old)
+        {
+            find.best = proof;
+        }
+    }
+
+    fn strength(&self, name: &str) -> Option<Strength> {
+        self.0.iter().find(|find| find.name == name)?.best.map(|(strength, _)| strength)
+    }
+
+    /// Whether nothing further can come before what there is.
+    pub(super) fn decided(&self) -> bool {
+        self.0.iter().any(|find| find.rank().0 == 0)
+    }
+}
+
+/// A signature being looked for.
+struct Search {
+    signature: &'static Signature,
+    finder: Finder<'static>,
+    attempts: u32,
+}
+
+impl Search {
+    fn run(&mut self, window: &Head<'_>, finds: &mut Finds) {
+        let Signature { name, magic, at, place, check } = *self.signature;
+        if finds.strength(name) == Some(Strength::Checked) {
+            return;
+        }
+        let end = window.bytes.len().min(at + STEP + magic.len() - 1);
+        for start in self.finder.find_iter(window.bytes.get(at..end).unwrap_or_default()) {
+            let head = part(window, start);
+            if !place.fits(head.offset) {
+                continue;
+            }
+            let Some(left) = self.attempts.checked_sub(1) else { return };
+            self.attempts = left;
+            if let Some(hit) = check(&head) {
+                finds.add(hit, head.offset);
+                if finds.strength(name) == Some(Strength::Checked) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The head that begins `start` bytes into the window.
+fn part<'a>(window: &Head<'a>, start: usize) -> Head<'a> {
+    let bytes = window.bytes.get(start..).unwrap_or_default();
+    let bytes = bytes.get(..HEAD_LEN).unwrap_or(bytes);
+    Head { bytes, offset: window.offset + start as u64, file_len: window.file_len }
+}
+
+/// What has no magic number to search for is looked for wherever a page begins.
+fn pages(window: &Head<'_>, layout: Layout, finds: &mut Finds) {
+    let first = window.offset.next_multiple_of(layout.stride()) - window.offset;
+    let stride = usize::try_from(layout.stride()).unwrap_or(usize::MAX);
+    let starts = usize::try_from(first).unwrap_or(usize::MAX)..window.bytes.len().min(STEP);
+    for start in starts.step_by(stride) {
+        let head = part(window, start);
+        if let Some(hit) = mtd::yaffs2(&head) {
+            finds.add(hit, head.offset);
+        }
+        if head.file_len - head.offset <= mtd::BBT_WITHIN
+            && let Some(hit) = mtd::bad_block_table(&head, layout)
+        {
+            finds.add(hit, head.offset);
+        }
+    }
+}
+
+/// Read the file from its start to its end, or until there is `enough`, and say what was found in it, in no order.
+pub(super) fn scan(source: &dyn ReadAt, enough: fn(&Finds) -> bool) -> io::Result<Vec<Find>> {
+    let file_len = source.len();
+    let room = usize::try_from(file_len).unwrap_or(usize::MAX).min(STEP + HEAD_LEN);
+    let mut buffer = vec![0; room];
+    let mut searches: Vec<Search> = FAMILIES
+        .into_iter()
+        .flatten()
+        .map(|signature| Search { signature, finder: Finder::new(signature.magic), attempts: ATTEMPTS })
+        .collect();
+    let mut finds = Finds::default();
+    for offset in (0..file_len).step_by(STEP) {
+        buffer.truncate(usize::try_from(file_len - offset).unwrap_or(usize::MAX));
+        source.read_at(offset, &mut buffer)?;
+        let window = Head { bytes: &buffer, offset, file_len };
+        if offset == 0
+            && let Some(hit) = files::at_start(&part(&window, 0))
+        {
+            finds.add(hit, 0);
+        }
+        for search in &mut searches {
+            search.run(&window, &mut finds);
+        }
+        for layout in LAYOUTS {
+            pages(&window, layout, &mut finds);
+        }
+        if enough(&finds) {
+            break;
+        }
+    }
+    Ok(finds.0)
+}
