@@ -19,7 +19,8 @@ const FILES: [(&str, &str); 6] = [
 fn the_files_are_what_the_program_prints() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("completions");
     for (shell, name) in FILES {
-        let output = Command::new(env!("CARGO_BIN_EXE_nandimg")).args(["completions", shell]).output().expect("a run");
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_nandimg")).args(["completions", shell]).output().expect("a run");
         assert!(output.status.success() && output.stdout.len() > 500, "{shell}");
         let path = dir.join(name);
         if std::env::var_os("UPDATE_COMPLETIONS").is_some() {

@@ -45,10 +45,15 @@ fn no_arrow_points_up() {
         let source = std::fs::read_to_string(&file).expect("a source file");
         for named in parts_named(&source) {
             arrows += 1;
-            let fine = named == part || named == "Error" || named == "Result" || allowed.contains(&named.as_str());
+            let fine =
+                named == part || named == "Error" || named == "Result" || allowed.contains(&named.as_str());
             assert!(fine, "{} names crate::{named}: {part} stands below it", file.display());
         }
-        assert!(!source.contains("clap::") && !source.contains("anyhow"), "{}: the library knows no command line", file.display());
+        assert!(
+            !source.contains("clap::") && !source.contains("anyhow"),
+            "{}: the library knows no command line",
+            file.display()
+        );
     }
     assert!(arrows > 50, "the test reads the arrows it judges: {arrows}");
 }

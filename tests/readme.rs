@@ -15,7 +15,8 @@ fn run(command: &str, dir: &Path) -> String {
     let bin = Path::new(env!("CARGO_BIN_EXE_nandimg")).parent().expect("a directory");
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
     let merged = format!("exec 2>&1; {command}");
-    let output = Command::new("bash").args(["-c", &merged]).current_dir(dir).env("PATH", path).output().expect("bash");
+    let output =
+        Command::new("bash").args(["-c", &merged]).current_dir(dir).env("PATH", path).output().expect("bash");
     let mut text = String::from_utf8(output.stdout).expect("text");
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
@@ -75,7 +76,8 @@ fn the_examples_print_what_the_readme_says() {
 #[test]
 fn the_first_command_does_the_main_job() {
     let readme = std::fs::read_to_string(README).expect("the README");
-    let setup = readme.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a set-up block");
+    let setup =
+        readme.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a set-up block");
     let commands: Vec<&str> = setup.lines().filter(|line| !line.starts_with('#')).collect();
     let [main_job, tests] = commands[..] else { panic!("two commands do all the set-up: {commands:?}") };
     assert_eq!(tests, "cargo test");

@@ -5,18 +5,20 @@
 
 #![forbid(unsafe_code)]
 
+#[path = "support/shodh.rs"]
+#[allow(dead_code, reason = "the interoperability tests take more of it")]
+mod shodh;
 mod support;
 
-use std::sync::{Arc, Mutex};
-
 use nandimg::flash::sim::SimFlash;
-use nandimg::flash::{Block, FlashError, FlashHardware as _, Geometry, PageAddr};
+use nandimg::flash::{Block, Geometry};
 use nandimg::ftl::Volume;
 use nandimg::ftl::block::{BlockVolume, FormatPlan, Mount};
 use nandimg::ftl::wear::WearPolicy;
 use nandimg::onflash::ftlj::Layout;
 use nandimg::prng::SplitMix64;
-use shodh_redb::{BackendError, FlashBackend, FlashGeometry, FlashHardware, StorageBackend};
+use shodh::{BadBlocks, Chip, content_of_theirs, format_theirs};
+use shodh_redb::StorageBackend;
 
 use support::{geometry, random_bytes, read_all};
 
@@ -131,66 +133,10 @@ fn the_spread_is_bounded_among_the_good_blocks() {
     assert!(bad.iter().all(|&block| chip.erases()[block as usize] == 0));
 }
 
-/// The same chip as the other crate sees it.
-#[derive(Clone, Debug)]
-struct Theirs(Arc<Mutex<SimFlash>>);
-
-impl Theirs {
-    fn place(offset: u64) -> (Block, u32) {
-        (Block((offset / BLOCK) as u32), (offset % BLOCK) as u32)
-    }
-}
-
-fn theirs(error: FlashError) -> BackendError {
-    BackendError::from(std::io::Error::other(error.to_string()))
-}
-
-impl FlashHardware for Theirs {
-    fn read(&self, offset: u64, buf: &mut [u8]) -> Result<(), BackendError> {
-        let (block, within) = Self::place(offset);
-        self.0.lock().unwrap().read(block, within, buf).map_err(theirs)
-    }
-
-    fn write_page(&self, offset: u64, data: &[u8]) -> Result<(), BackendError> {
-        let (block, within) = Self::place(offset);
-        let mut chip = self.0.lock().unwrap();
-        let size = chip.geometry().page_size();
-        let mut page = vec![0xFF; size as usize];
-        page[..data.len()].copy_from_slice(data);
-        chip.program(PageAddr { block, page: within / size }, &page).map_err(theirs)
-    }
-
-    fn erase_block(&self, block: u32) -> Result<(), BackendError> {
-        self.0.lock().unwrap().erase(Block(block)).map_err(theirs)
-    }
-
-    fn is_bad_block(&self, block: u32) -> Result<bool, BackendError> {
-        self.0.lock().unwrap().is_bad(Block(block)).map_err(theirs)
-    }
-
-    fn mark_bad_block(&self, block: u32) -> Result<(), BackendError> {
-        self.0.lock().unwrap().mark_bad(Block(block)).map_err(theirs)
-    }
-
-    fn geometry(&self) -> FlashGeometry {
-        let geometry = chip();
-        FlashGeometry {
-            erase_block_size: geometry.block_size(),
-            write_page_size: geometry.page_size(),
-            total_blocks: geometry.blocks(),
-            max_erase_cycles: 100_000,
-        }
-    }
-
-    fn sync(&self) -> Result<(), BackendError> {
-        self.0.lock().unwrap().sync().map_err(theirs)
-    }
-}
-
 /// The workload on shodh-redb, in one mount and with its own policy, which is also our default.
 fn run_theirs() -> SimFlash {
-    let chip = Theirs(Arc::new(Mutex::new(SimFlash::new(chip()))));
-    let backend = FlashBackend::format(chip.clone()).unwrap();
+    let chip = Chip::new(SimFlash::new(chip()));
+    let backend = format_theirs(&chip, BadBlocks::Fail);
     let mut model = random_bytes(&mut SplitMix64::new(5), WRITTEN_ONCE * BLOCK);
     backend.set_len(WRITTEN_ONCE * BLOCK).unwrap();
     for (offset, block) in (0..).step_by(BLOCK as usize).zip(model.chunks(BLOCK as usize)) {
@@ -200,11 +146,9 @@ fn run_theirs() -> SimFlash {
         backend.write(offset, &data).unwrap();
         model[offset as usize..][..data.len()].copy_from_slice(&data);
     }
-    let mut found = vec![0; model.len()];
-    backend.read(0, &mut found).unwrap();
-    assert!(found == model, "the comparison is of two that work");
-    drop(backend);
-    Arc::try_unwrap(chip.0).unwrap().into_inner().unwrap()
+    assert!(content_of_theirs(&backend) == model, "the comparison is of two that work");
+    let board = chip.board();
+    board.flash.inner().clone()
 }
 
 #[test]

@@ -46,7 +46,12 @@ pub fn check<H: FlashHardware>(hw: &H, progress: &mut dyn FnMut(u64, u64)) -> Re
     Ok(checked)
 }
 
-fn check_slots<H: FlashHardware>(hw: &H, survey: &Survey, choice: Option<&Choice<'_>>, findings: &mut Vec<Finding>) {
+fn check_slots<H: FlashHardware>(
+    hw: &H,
+    survey: &Survey,
+    choice: Option<&Choice<'_>>,
+    findings: &mut Vec<Finding>,
+) {
     for id in SlotId::BOTH {
         let severity = match choice {
             Some(choice) if survey.slot(id).sequence() < Some(choice.sequence) => Severity::Warning,
@@ -84,9 +89,14 @@ fn check_tables<H: FlashHardware>(
     let metadata = choice.metadata;
     check_sizes(volume, metadata, findings);
     if choice.sequence == u64::MAX {
-        let message = String::from("the sequence number is the last one there is: nothing more can be committed");
+        let message =
+            String::from("the sequence number is the last one there is: nothing more can be committed");
         let finding = Finding::new("sequence-exhausted", Severity::Error, message);
-        findings.push(finding.at_block(hw, choice.slot.first_block(volume.layout())).mended_by("begins to count at 1 again"));
+        findings.push(
+            finding
+                .at_block(hw, choice.slot.first_block(volume.layout()))
+                .mended_by("begins to count at 1 again"),
+        );
     }
     let table = BadBlockTable::from_bitmap(&metadata.bad_table, volume.layout().blocks);
     for block in hw.geometry().iter_blocks() {
@@ -99,7 +109,8 @@ fn check_tables<H: FlashHardware>(
         }
         if marked && !table.contains(block) {
             let message = format!("{block} is marked bad on the chip and not in the volume's table");
-            let finding = Finding::new("bad-table-incomplete", Severity::Warning, message).at_block(hw, block);
+            let finding =
+                Finding::new("bad-table-incomplete", Severity::Warning, message).at_block(hw, block);
             findings.push(finding.mended_by(COMMITS));
         }
         if !marked && table.contains(block) && hw.carries_marks() {
@@ -112,7 +123,8 @@ fn check_tables<H: FlashHardware>(
         for (block, &count) in hw.geometry().iter_blocks().zip(&metadata.erase_counts) {
             if count > rated {
                 let message = format!("{block} has been erased {count} times and is rated for {rated}");
-                findings.push(Finding::new("worn-past-rating", Severity::Warning, message).at_block(hw, block));
+                findings
+                    .push(Finding::new("worn-past-rating", Severity::Warning, message).at_block(hw, block));
             }
         }
     }
@@ -124,7 +136,8 @@ fn check_sizes<H: FlashHardware>(volume: &BlockVolume<H>, metadata: &Metadata, f
     let logical = layout.logical_blocks as usize;
     let map = metadata.map.len();
     if map < logical {
-        let message = format!("the map has {map} entries, and {logical} are expected: the rest counts as unmapped");
+        let message =
+            format!("the map has {map} entries, and {logical} are expected: the rest counts as unmapped");
         findings.push(Finding::new("map-short", Severity::Warning, message).mended_by(COMMITS));
     } else if map > logical {
         let message = format!("the map has {map} entries, and {logical} are expected");
@@ -132,12 +145,14 @@ fn check_sizes<H: FlashHardware>(volume: &BlockVolume<H>, metadata: &Metadata, f
     }
     let bad_table = metadata.bad_table.len();
     if bad_table > layout.bad_table_len() {
-        let message = format!("the bad-block table has {bad_table} bytes, and {} are expected", layout.bad_table_len());
+        let message =
+            format!("the bad-block table has {bad_table} bytes, and {} are expected", layout.bad_table_len());
         findings.push(Finding::new("bad-table-long", Severity::Warning, message).mended_by(COMMITS));
     }
     let len = metadata.logical_len;
     if len > volume.mapped_end() {
-        let message = format!("the logical length {len} is past the end of the map at {}", volume.mapped_end());
+        let message =
+            format!("the logical length {len} is past the end of the map at {}", volume.mapped_end());
         findings.push(Finding::new("length-past-map", Severity::Error, message));
     } else if len > volume.capacity() {
         let message = format!("the logical length {len} is past the capacity {}", volume.capacity());
@@ -154,11 +169,15 @@ fn check_map<H: FlashHardware>(volume: &BlockVolume<H>, findings: &mut Vec<Findi
             Mapping::Unmapped => continue,
             Mapping::OutOfRange(entry) => {
                 let there_are = volume.layout().data_blocks();
-                let message = format!("logical block {logical} is mapped to data block {entry}, and there are {there_are}");
+                let message = format!(
+                    "logical block {logical} is mapped to data block {entry}, and there are {there_are}"
+                );
                 Finding::new("map-out-of-range", Severity::Error, message)
             }
             Mapping::Shared(block) => {
-                let message = format!("logical block {logical} is mapped to {block}, which another logical block claims too");
+                let message = format!(
+                    "logical block {logical} is mapped to {block}, which another logical block claims too"
+                );
                 Finding::new("map-duplicate", Severity::Error, message).at_block(hw, block)
             }
             Mapping::At(block) if bad.contains(block) => {
@@ -189,7 +208,9 @@ fn check_data<H: FlashHardware>(
     let total = mapped.len() as u64 * u64::from(geometry.block_size());
     for block in mapped {
         if matches!(hw.read(block, 0, &mut data), Err(FlashError::Unreadable { .. })) {
-            for (page, bytes) in geometry.iter_pages(block).zip(data.chunks_mut(geometry.page_size() as usize)) {
+            for (page, bytes) in
+                geometry.iter_pages(block).zip(data.chunks_mut(geometry.page_size() as usize))
+            {
                 match hw.read(block, page.page * geometry.page_size(), bytes) {
                     Err(error @ FlashError::Unreadable { .. }) => {
                         let finding = Finding::new("data-unreadable", Severity::Error, format!("{error}"));
@@ -211,7 +232,11 @@ fn check_data<H: FlashHardware>(
 ///
 /// # Errors
 /// When the chip fails; what was mended until then stays so.
-pub fn repair<H: FlashHardware>(hw: &mut H, before: Checked, progress: &mut dyn FnMut(u64, u64)) -> Result<Checked> {
+pub fn repair<H: FlashHardware>(
+    hw: &mut H,
+    before: Checked,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Checked> {
     if before.findings.iter().any(|f| f.repair.is_some()) {
         mend(hw, &before)?;
     }

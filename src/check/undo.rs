@@ -15,8 +15,8 @@ use std::path::Path;
 use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::flash::image::ChangeLog;
 use crate::flash::Block;
+use crate::flash::image::ChangeLog;
 
 const MAGIC: &[u8; 8] = b"NANDUNDO";
 const VERSION: u32 = 1;
@@ -159,7 +159,9 @@ impl Undo {
                 Ok(Some(Record::End(after))) if undo.after.is_none() => undo.after = Some(after),
                 Ok(Some(_)) => return Err(UndoError::Invalid("something follows its end")),
                 Ok(None) => return Ok(undo),
-                Err(UndoError::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof && undo.after.is_none() => {
+                Err(UndoError::Io(error))
+                    if error.kind() == io::ErrorKind::UnexpectedEof && undo.after.is_none() =>
+                {
                     return Ok(undo);
                 }
                 Err(error) => return Err(error),
@@ -199,7 +201,11 @@ impl<R: Read> Parts<R> {
         let expected = crc32fast::hash(&self.part);
         let found = self.number(4)?;
         self.part.clear();
-        if found == u64::from(expected) { Ok(()) } else { Err(UndoError::Invalid("a checksum does not match")) }
+        if found == u64::from(expected) {
+            Ok(())
+        } else {
+            Err(UndoError::Invalid("a checksum does not match"))
+        }
     }
 
     fn header(&mut self) -> Result<UndoHeader, UndoError> {
@@ -217,7 +223,8 @@ impl<R: Read> Parts<R> {
             return Err(UndoError::Invalid("its sizes are out of all proportion"));
         }
         let chip_file = if chip_len == NO_CHIP_FILE { None } else { Some(self.take(chip_len)?.to_vec()) };
-        let hashes = self.take(8 * blocks)?.as_chunks::<8>().0.iter().map(|h| u64::from_le_bytes(*h)).collect();
+        let hashes =
+            self.take(8 * blocks)?.as_chunks::<8>().0.iter().map(|h| u64::from_le_bytes(*h)).collect();
         self.end()?;
         Ok(UndoHeader { raw_block_size, start, chip_file, hashes })
     }

@@ -17,31 +17,30 @@ pub(crate) struct ImageArgs {
 
 /// The geometry flags.
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Geometry")]
 pub(crate) struct GeometryArgs {
     /// A chip by part number ("help" lists them)
-    #[arg(long, value_name = "NAME", value_parser = parse_chip)]
+    #[arg(long, help_heading = "Geometry", value_name = "NAME", value_parser = parse_chip)]
     pub(crate) chip: Option<&'static Chip>,
     /// Data bytes a page
-    #[arg(long, value_name = "N", value_parser = parse_size_u32)]
+    #[arg(long, help_heading = "Geometry", value_name = "N", value_parser = parse_size_u32)]
     pub(crate) page_size: Option<u32>,
     /// Spare (out-of-band) bytes a page
-    #[arg(long, value_name = "N", value_parser = parse_size_u32)]
+    #[arg(long, help_heading = "Geometry", value_name = "N", value_parser = parse_size_u32)]
     pub(crate) spare_size: Option<u32>,
     /// Data bytes an erase block, spare not counted
-    #[arg(long, value_name = "N", value_parser = parse_size_u32)]
+    #[arg(long, help_heading = "Geometry", value_name = "N", value_parser = parse_size_u32)]
     pub(crate) block_size: Option<u32>,
     /// Erase blocks of the volume
-    #[arg(long, value_name = "N", value_parser = parse_size_u32)]
+    #[arg(long, help_heading = "Geometry", value_name = "N", value_parser = parse_size_u32)]
     pub(crate) blocks: Option<u32>,
     /// Block of the image at which the volume starts
-    #[arg(long, value_name = "N", value_parser = parse_size_u32)]
+    #[arg(long, help_heading = "Geometry", value_name = "N", value_parser = parse_size_u32)]
     pub(crate) first_block: Option<u32>,
     /// Rated program/erase cycles of a block
-    #[arg(long, value_name = "N", value_parser = parse_size_u32)]
+    #[arg(long, help_heading = "Geometry", value_name = "N", value_parser = parse_size_u32)]
     pub(crate) max_erase_cycles: Option<u32>,
     /// The chip file, if not IMAGE.chip.json; "none" for none
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, help_heading = "Geometry", value_name = "PATH")]
     pub(crate) chip_file: Option<PathBuf>,
 }
 
@@ -52,7 +51,8 @@ fn parse_chip(name: &str) -> Result<&'static Chip, String> {
 /// The chips known by name, a line each.
 pub(crate) fn list_chips() -> String {
     let describe = |chip: &Chip| {
-        let shape = format!("{}+{} x {} x {}", chip.page_size, chip.spare_size, chip.pages_per_block, chip.blocks);
+        let shape =
+            format!("{}+{} x {} x {}", chip.page_size, chip.spare_size, chip.pages_per_block, chip.blocks);
         format!("{:<16} {:<40} {shape}", chip.name, chip.description)
     };
     let heading = format!("{:<16} {:<40} page+spare x pages x blocks", "NAME", "CHIP");
@@ -137,9 +137,16 @@ mod tests {
 
     #[test]
     fn sizes_are_read_as_people_write_them() {
-        for (text, bytes) in
-            [("2048", 2048), ("0x800", 2048), ("2KiB", 2048), ("2k", 2048), ("128KiB", 131_072), ("1MiB", 1 << 20), ("4M", 4 << 20), ("7b", 7)]
-        {
+        for (text, bytes) in [
+            ("2048", 2048),
+            ("0x800", 2048),
+            ("2KiB", 2048),
+            ("2k", 2048),
+            ("128KiB", 131_072),
+            ("1MiB", 1 << 20),
+            ("4M", 4 << 20),
+            ("7b", 7),
+        ] {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
         for text in ["", "k", "-1", "1.5k", "0x", "12q", "99999999999999999999", "99999999T"] {

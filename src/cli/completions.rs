@@ -60,7 +60,10 @@ fn manual(command: clap::Command, out: &mut Vec<u8>) -> io::Result<()> {
     page.render_subcommands_section(out)?;
     for subcommand in command.get_subcommands() {
         let page = clap_mangen::Man::new(subcommand.clone());
-        io::Write::write_fmt(out, format_args!(".SH \"NANDIMG {}\"\n", subcommand.get_name().to_uppercase()))?;
+        io::Write::write_fmt(
+            out,
+            format_args!(".SH \"NANDIMG {}\"\n", subcommand.get_name().to_uppercase()),
+        )?;
         page.render_synopsis_section(out)?;
         page.render_description_section(out)?;
         page.render_options_section(out)?;

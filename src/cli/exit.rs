@@ -158,7 +158,9 @@ impl From<Error> for Failure {
         let kind = match &error {
             Error::Flash(FlashError::Unreadable { .. }) | Error::Unreadable { .. } => Kind::Unreadable,
             Error::Geometry(_) | Error::GeometryMismatch(_) => Kind::GeometryMismatch,
-            Error::TooSmall(_) | Error::UnsuitableGeometry(_) | Error::BadSlotBlock { .. } => Kind::Unsupported,
+            Error::TooSmall(_) | Error::UnsuitableGeometry(_) | Error::BadSlotBlock { .. } => {
+                Kind::Unsupported
+            }
             Error::NotFormatted(_) => Kind::NotAnImage,
             Error::Unmountable(_) => Kind::Unmountable,
             Error::ReadOnly(_) => Kind::ReadOnly,

@@ -7,7 +7,7 @@ use nandimg::flash::blank::BlankChip;
 use nandimg::flash::chip_file::ChipFile;
 use nandimg::flash::file_io::{Access, LockedFile, directory_of, new_file_builder, sync_directory};
 use nandimg::flash::image::{ChipState, ImageFile};
-use nandimg::flash::{Block, BadBlockMarker, FlashHardware};
+use nandimg::flash::{BadBlockMarker, Block, FlashHardware};
 use nandimg::ftl::block::FormatPlan;
 use nandimg::probe;
 use serde_json::{Value, json};
@@ -60,7 +60,10 @@ struct Job<'a> {
 
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     if args.mapping == Mapping::Page {
-        return Err(Failure::new(Kind::Unsupported, "the page-mapped format is not there yet: use --mapping block"));
+        return Err(Failure::new(
+            Kind::Unsupported,
+            "the page-mapped format is not there yet: use --mapping block",
+        ));
     }
     let image = &args.image.image;
     let context = |failure: Failure| failure.context(format!("cannot format {}", image.display()));
@@ -72,7 +75,13 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
 }
 
 impl<'a> Job<'a> {
-    fn new(args: &'a Args, ui: &'a Ui, claims: Claims, chip: Option<ChipFile>, file_len: Option<u64>) -> Result<Self, Failure> {
+    fn new(
+        args: &'a Args,
+        ui: &'a Ui,
+        claims: Claims,
+        chip: Option<ChipFile>,
+        file_len: Option<u64>,
+    ) -> Result<Self, Failure> {
         let chip_claims = chip.as_ref().map_or_else(Claims::default, Claims::of_chip_file);
         let claims = claims.and(chip_claims)?;
         let resolved = claims.resolve(file_len)?.ok_or_else(|| {
@@ -80,9 +89,13 @@ impl<'a> Job<'a> {
             Failure::new(Kind::GeometryUnknown, missing)
         })?;
         claims.describe().iter().for_each(|line| ui.detail(line));
-        let bad: Vec<Block> = args.bad_blocks.iter().flat_map(|list| list.0.iter().map(|&b| Block(b))).collect();
+        let bad: Vec<Block> =
+            args.bad_blocks.iter().flat_map(|list| list.0.iter().map(|&b| Block(b))).collect();
         if let Some(block) = bad.iter().find(|b| b.0 >= resolved.geometry.blocks()) {
-            let message = format!("--bad-blocks names {block}, and the volume has {} blocks", resolved.geometry.blocks());
+            let message = format!(
+                "--bad-blocks names {block}, and the volume has {} blocks",
+                resolved.geometry.blocks()
+            );
             return Err(Failure::new(Kind::OutOfRange, message));
         }
         let chip = Self::chip_state(args, &resolved, chip);
@@ -229,10 +242,15 @@ fn refuse_content(file: &File) -> Result<(), Failure> {
         (foreign, Some(at)) if search.valid_entries > 0 || foreign.is_none() => {
             format!("a block-mapped volume (metadata at offset {at:#x})")
         }
-        (Some(foreign), _) => format!("{} (offset {:#x}: {})", foreign.title, foreign.offset, foreign.evidence),
+        (Some(foreign), _) => {
+            format!("{} (offset {:#x}: {})", foreign.title, foreign.offset, foreign.evidence)
+        }
         (None, _) => "something that was not recognised".to_string(),
     };
-    Err(Failure::new(Kind::Exists, format!("it exists and holds {what}: give --force to format it all the same")))
+    Err(Failure::new(
+        Kind::Exists,
+        format!("it exists and holds {what}: give --force to format it all the same"),
+    ))
 }
 
 fn show(report: &Value) -> String {

@@ -53,7 +53,8 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let found = block::check(&opened.flash, &mut report_progress).map_err(in_image)?;
     let mendable = found.findings.iter().any(|f| f.repair.is_some());
     let checked = match args.repair && mendable {
-        true => repair(opened, found, args.undo.as_deref(), &mut report_progress).map_err(|f| f.context(format!("{}", image.display())))?,
+        true => repair(opened, found, args.undo.as_deref(), &mut report_progress)
+            .map_err(|f| f.context(format!("{}", image.display())))?,
         false => found,
     };
     drop(progress);
@@ -81,7 +82,9 @@ fn repair(
     let Some(path) = undo else {
         return Ok(block::repair(&mut flash, found, progress)?);
     };
-    let context = |e: std::io::Error| Failure::from(e).context(format!("cannot write the undo file {}", path.display()));
+    let context = |e: std::io::Error| {
+        Failure::from(e).context(format!("cannot write the undo file {}", path.display()))
+    };
     let header = undo_header(&flash)?;
     let before = header.hashes.clone();
     let writer = UndoWriter::create(path, &header).map_err(context)?;
@@ -108,7 +111,9 @@ fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Failure::from(error).context(format!("cannot read the chip file {}", path.display()))),
+        Err(error) => {
+            Err(Failure::from(error).context(format!("cannot read the chip file {}", path.display())))
+        }
     }
 }
 
@@ -119,7 +124,8 @@ fn hashes(flash: &ImageFile) -> Result<Vec<u64>, Failure> {
 /// What the repair left, against the hashes from before it.
 fn after(flash: &ImageFile, before: &[u64]) -> Result<After, Failure> {
     let blocks = flash.geometry().iter_blocks().zip(hashes(flash)?.into_iter().zip(before));
-    let changed = blocks.filter(|(_, (now, before))| now != *before).map(|(block, (now, _))| (block, now)).collect();
+    let changed =
+        blocks.filter(|(_, (now, before))| now != *before).map(|(block, (now, _))| (block, now)).collect();
     let chip_file = match &flash.chip().path {
         Some(path) => read_if_there(path)?,
         None => None,
@@ -177,12 +183,19 @@ fn open_for_undo(args: &Args, undo: &Undo, ui: &Ui) -> Result<ImageFile, Failure
 
 fn refuse_if_changed(flash: &ImageFile, undo: &Undo, chip_path: Option<&Path>) -> Result<(), Failure> {
     let changed = |what: String| {
-        Err(Failure::new(Kind::GeometryMismatch, format!("{what} has changed since the repair: nothing was put back")))
+        Err(Failure::new(
+            Kind::GeometryMismatch,
+            format!("{what} has changed since the repair: nothing was put back"),
+        ))
     };
     let saved: std::collections::BTreeSet<Block> = undo.blocks.iter().map(|(block, _)| *block).collect();
     let now = hashes(flash)?;
     for ((block, now), before) in flash.geometry().iter_blocks().zip(now).zip(&undo.header.hashes) {
-        let after = undo.after.as_ref().and_then(|after| after.hashes.iter().find(|(b, _)| *b == block)).map(|(_, h)| *h);
+        let after = undo
+            .after
+            .as_ref()
+            .and_then(|after| after.hashes.iter().find(|(b, _)| *b == block))
+            .map(|(_, h)| *h);
         let expected = match (&undo.after, after) {
             (_, Some(after)) => Some(after),
             (Some(_), None) => Some(*before),
@@ -203,7 +216,9 @@ fn refuse_if_changed(flash: &ImageFile, undo: &Undo, chip_path: Option<&Path>) -
 }
 
 fn restore_chip_file(path: &Path, content: Option<&[u8]>) -> Result<(), Failure> {
-    let context = |e: std::io::Error| Failure::from(e).context(format!("cannot restore the chip file {}", path.display()));
+    let context = |e: std::io::Error| {
+        Failure::from(e).context(format!("cannot restore the chip file {}", path.display()))
+    };
     let now = read_if_there(path)?;
     match content {
         _ if now.as_deref() == content => Ok(()),
@@ -241,7 +256,9 @@ fn show(checked: &Checked, repairing: bool) -> String {
 
 fn show_finding(finding: &Finding, repairing: bool) -> String {
     let place = match (finding.block, finding.page, finding.offset) {
-        (Some(block), Some(page), Some(offset)) => format!(" [block {block}, page {page}, offset {offset:#x}]"),
+        (Some(block), Some(page), Some(offset)) => {
+            format!(" [block {block}, page {page}, offset {offset:#x}]")
+        }
         (Some(block), None, Some(offset)) => format!(" [block {block}, offset {offset:#x}]"),
         _ => String::new(),
     };
@@ -249,7 +266,9 @@ fn show_finding(finding: &Finding, repairing: bool) -> String {
         (Some(repair), true, _) => format!("\n    mended: {repair}"),
         (Some(repair), false, false) => format!("\n    --repair: {repair}"),
         (Some(_), false, true) => "\n    could not be mended".to_string(),
-        (None, ..) if finding.severity == Severity::Error => "\n    cannot be mended without guessing".to_string(),
+        (None, ..) if finding.severity == Severity::Error => {
+            "\n    cannot be mended without guessing".to_string()
+        }
         (None, ..) => String::new(),
     };
     format!("{}: {}: {}{place}{remedy}\n", finding.severity.name(), finding.code, finding.message)

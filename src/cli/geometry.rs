@@ -108,7 +108,8 @@ impl Claims {
             if let (Some((a, from_a)), Some((b, from_b))) = (mine, theirs)
                 && a != b
             {
-                let message = format!("the {name} is {a} according to {from_a}, and {b} according to {from_b}");
+                let message =
+                    format!("the {name} is {a} according to {from_a}, and {b} according to {from_b}");
                 return Err(Failure::new(Kind::GeometryMismatch, message));
             }
         }
@@ -158,7 +159,8 @@ impl Claims {
             Some((page_size, _)) => page_size,
             None if spare_size == 0 => assumed_page_size(block_size),
             None => {
-                let message = format!("pages with {spare_size} spare bytes need a page size: give --page-size");
+                let message =
+                    format!("pages with {spare_size} spare bytes need a page size: give --page-size");
                 return Err(Failure::new(Kind::GeometryUnknown, message));
             }
         };
@@ -169,9 +171,11 @@ impl Claims {
             (None, Some(len)) => blocks_in(len, one.raw_block_size(), first_block)?,
             (None, None) => return Ok(None),
         };
-        let geometry = Geometry::new(page_size, spare_size, block_size, blocks).map_err(nandimg::Error::from)?;
+        let geometry =
+            Geometry::new(page_size, spare_size, block_size, blocks).map_err(nandimg::Error::from)?;
         let geometry = geometry.with_max_erase_cycles(self.max_erase_cycles.map(|c| c.0));
-        let resolved = Resolved { geometry, first_block, page_size_known: self.page_size.is_some(), claims: *self };
+        let resolved =
+            Resolved { geometry, first_block, page_size_known: self.page_size.is_some(), claims: *self };
         if let Some(len) = file_len {
             resolved.check_fit(len)?;
         }
@@ -213,8 +217,9 @@ impl Resolved {
 
     /// The volume must fill the file, unless it was said where in a larger file it lies.
     fn check_fit(&self, file_len: u64) -> Result<(), Failure> {
-        let placed = self.claims.first_block.is_some_and(|(first, from)| first > 0 || from != Source::ChipFile)
-            || self.claims.blocks.is_some_and(|(_, from)| from == Source::Flash);
+        let placed =
+            self.claims.first_block.is_some_and(|(first, from)| first > 0 || from != Source::ChipFile)
+                || self.claims.blocks.is_some_and(|(_, from)| from == Source::Flash);
         let end = self.end();
         if end == file_len || (end < file_len && placed) {
             return Ok(());
@@ -287,7 +292,11 @@ mod tests {
         };
         let failure = flags(4096, None).and(Claims::of_chip_file(&chip)).unwrap_err();
         assert_eq!(failure.kind, Kind::GeometryMismatch);
-        assert!(failure.message().contains("4096") && failure.message().contains("8192"), "{}", failure.message());
+        assert!(
+            failure.message().contains("4096") && failure.message().contains("8192"),
+            "{}",
+            failure.message()
+        );
     }
 
     #[test]

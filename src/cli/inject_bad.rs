@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use nandimg::flash::Inspected;
 use nandimg::flash::faults::{LatentFault, LatentFaults};
 use nandimg::flash::file_io::Access;
 use nandimg::flash::{Block, FlashHardware, Operation, PageAddr};
 use nandimg::ftl::Volume;
 use nandimg::ftl::block::{BlockVolume, Mount};
-use nandimg::flash::Inspected;
 use nandimg::prng::SplitMix64;
 use serde_json::{Value, json};
 
@@ -81,7 +81,9 @@ impl Args {
         let wrong = |message: &'static str| Err(Failure::new(Kind::Usage, message));
         let names_blocks = self.block.is_some() || self.count.is_some();
         if !names_blocks && !self.flips() && !self.list && !self.clear_faults {
-            return wrong("nothing to do: give --block, --count, --flip, --flip-bits, --list or --clear-faults");
+            return wrong(
+                "nothing to do: give --block, --count, --flip, --flip-bits, --list or --clear-faults",
+            );
         }
         if self.after > 0 && !matches!(self.when, When::Erase | When::Program) {
             return wrong("--after counts erases or programs: it goes with --when erase or program");
@@ -127,7 +129,9 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
         opened.flash.sync()?;
     }
     let faults = opened.flash.latent_faults().as_slice();
-    ui.report(json!({ "marked": marked, "faults": faults, "flipped": flipped }), |report| show(report, args))?;
+    ui.report(json!({ "marked": marked, "faults": faults, "flipped": flipped }), |report| {
+        show(report, args)
+    })?;
     Ok(Exit::Done)
 }
 
@@ -172,9 +176,10 @@ fn choose_blocks(args: &Args, opened: &Opened, good: &[u32]) -> Result<Vec<u32>,
 fn check_blocks(blocks: &[u32], opened: &Opened) -> Result<(), Failure> {
     let there_are = opened.flash.geometry().blocks();
     match blocks.iter().find(|&&block| block >= there_are) {
-        Some(block) => {
-            Err(Failure::new(Kind::OutOfRange, format!("there is no block {block}: the volume has {there_are}")))
-        }
+        Some(block) => Err(Failure::new(
+            Kind::OutOfRange,
+            format!("there is no block {block}: the volume has {there_are}"),
+        )),
         None => Ok(()),
     }
 }
@@ -206,7 +211,9 @@ fn choose_bits(args: &Args, opened: &Opened) -> Result<Vec<(PageAddr, u64)>, Fai
     let bits_a_block = bits_a_page * u64::from(geometry.pages_per_block());
     let all = bits_a_block * blocks.len() as u64;
     if count > all.min(1 << 20) {
-        let message = format!("{count} different bits are to be flipped; there are {all}, and 1048576 may be at a time");
+        let message = format!(
+            "{count} different bits are to be flipped; there are {all}, and 1048576 may be at a time"
+        );
         return Err(Failure::new(Kind::OutOfRange, message));
     }
     let mut rng = SplitMix64::new(args.seed);

@@ -47,10 +47,10 @@ pub(crate) struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Exit status: 0 done, healthy; 1 mended, or mounts only by falling back or read-only; 4 damage remains;
-8 could not be done; 16 wrong usage.
+Exit status: 0 done, healthy; 1 mended, or mounts only by falling back or read-only; 4 damage remains; 8 could not be \
+done; 16 wrong usage.
 
-Sizes take suffixes and hex: 2048, 0x800, 2KiB, 128k, 1MiB. Every command learns the geometry from its flags, the chip
+Sizes take suffixes and hex: 2048, 0x800, 2KiB, 128k, 1MiB. Every command learns the geometry from its flags, the chip \
 file beside the image (IMAGE.chip.json), or the flash itself, in this order.";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -127,5 +127,6 @@ pub(crate) fn main() -> ExitCode {
 /// Whether `--chip help` is among the arguments; it answers by itself, whatever else is there or missing.
 fn asks_for_chips(arguments: impl Iterator<Item = std::ffi::OsString>) -> bool {
     let arguments: Vec<_> = arguments.collect();
-    arguments.iter().any(|a| a == "--chip=help") || arguments.windows(2).any(|w| w[0] == "--chip" && w[1] == "help")
+    arguments.iter().any(|a| a == "--chip=help")
+        || arguments.windows(2).any(|w| w[0] == "--chip" && w[1] == "help")
 }

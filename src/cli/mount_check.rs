@@ -1,7 +1,7 @@
 //! `nandimg mount-check`: whether and how an image would mount, and from which metadata.
 
-use nandimg::flash::file_io::Access;
 use nandimg::flash::FlashHardware;
+use nandimg::flash::file_io::Access;
 use nandimg::ftl::Volume;
 use nandimg::ftl::block::{BlockVolume, Copy, Mount, Survey};
 use serde_json::{Value, json};
@@ -31,6 +31,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let opened = open(&args.image, Access::ReadOnly, Need::Volume, ui)?;
     let survey = Survey::read(&opened.flash)?;
     let copies: Vec<Value> = survey.copies().iter().map(|copy| show_copy(copy, &opened.flash)).collect();
+    let marked = opened.marked_blocks()?;
     let Opened { flash, resolved, chip_file } = opened;
     let mut report = json!({ "mapping": "block", "mountable": false, "writable": false, "degraded": true });
     let chip_file = chip_file.map(|path| path.display().to_string());
@@ -44,6 +45,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
         Err(error) => {
             let failure = Failure::from(error).context(format!("{}", args.image.image.display()));
             add_unmounted(&mut add, &failure);
+            add("bad_blocks", json!(marked));
             ui.report(report, show)?;
             return Ok(failure.kind.exit());
         }
@@ -79,7 +81,6 @@ fn add_unmounted(add: &mut impl FnMut(&str, Value), failure: &Failure) {
         add(key, Value::Null);
     }
     add("reason", json!(failure.message()));
-    add("bad_blocks", json!([]));
     add("warnings", json!([]));
     add("error", error_object(failure));
 }

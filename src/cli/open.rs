@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use nandimg::flash::FlashHardware;
 use nandimg::flash::chip_file::ChipFile;
 use nandimg::flash::file_io::{Access, LockedFile};
 use nandimg::flash::image::{ChipState, ImageFile};
-use nandimg::ftl::block::{BlockVolume, Mount};
 use nandimg::ftl::Volume;
+use nandimg::ftl::block::{BlockVolume, Mount};
 use nandimg::probe::{self, Search, SlotsSeen};
 
 use super::args::{GeometryArgs, ImageArgs};
@@ -57,7 +58,10 @@ pub(crate) fn lock_file(path: &Path, access: Access, ui: &Ui) -> Result<LockedFi
     let file = LockedFile::open(path, access)
         .map_err(|e| Failure::from(e).context(format!("cannot open the image {}", path.display())))?;
     if file.unlocked {
-        ui.warn(&format!("{}: this file system has no locks; another process may be writing", path.display()));
+        ui.warn(&format!(
+            "{}: this file system has no locks; another process may be writing",
+            path.display()
+        ));
     }
     Ok(file)
 }
@@ -69,7 +73,8 @@ pub(crate) fn open(args: &ImageArgs, access: Access, need: Need, ui: &Ui) -> Res
     let path = chip_file_path(&args.image, &args.geometry);
     let in_image = |failure: Failure| failure.context(format!("{}", args.image.display()));
     let claims = Claims::of_flags(&args.geometry).without_spare_if_so(file.len);
-    let claims = claims.and(chip.as_ref().map_or_else(Claims::default, Claims::of_chip_file)).map_err(in_image)?;
+    let claims =
+        claims.and(chip.as_ref().map_or_else(Claims::default, Claims::of_chip_file)).map_err(in_image)?;
     let resolved = find_geometry(&file, claims, need, ui).map_err(in_image)?;
     let chip_file = path.clone().filter(|_| chip.is_some());
     let mut content = chip.unwrap_or_default();
@@ -98,7 +103,8 @@ fn find_geometry(file: &LockedFile, claims: Claims, need: Need, ui: &Ui) -> Resu
         return Ok(tell(*resolved, ui));
     }
     let search = probe::find_volumes(&file.file)?;
-    let agreeing: Vec<_> = search.volumes.iter().map(Claims::of_flash).filter(|f| claims.agree_with(*f)).collect();
+    let agreeing: Vec<_> =
+        search.volumes.iter().map(Claims::of_flash).filter(|f| claims.agree_with(*f)).collect();
     match agreeing.as_slice() {
         [found] => {
             let resolved = claims.and(*found)?.resolve(Some(file.len))?;
@@ -129,7 +135,10 @@ fn tell(resolved: Resolved, ui: &Ui) -> Resolved {
 }
 
 fn unknown_geometry() -> Failure {
-    Failure::new(Kind::GeometryUnknown, "its geometry is not known: give --chip, or --block-size and --page-size")
+    Failure::new(
+        Kind::GeometryUnknown,
+        "its geometry is not known: give --chip, or --block-size and --page-size",
+    )
 }
 
 fn ambiguous(candidates: &[Claims]) -> Failure {
@@ -155,7 +164,10 @@ fn why_unknown(file: &File, search: &Search) -> Result<Failure, Failure> {
 /// What an image without a volume of ours holds instead.
 pub(crate) fn describe_content(file: &File) -> Result<Failure, Failure> {
     if let Some(foreign) = probe::recognise(file)? {
-        let message = format!("it is not ours: it holds {} (offset {:#x}: {})", foreign.title, foreign.offset, foreign.evidence);
+        let message = format!(
+            "it is not ours: it holds {} (offset {:#x}: {})",
+            foreign.title, foreign.offset, foreign.evidence
+        );
         return Ok(Failure::new(Kind::ForeignFormat, message));
     }
     Ok(match probe::is_blank(file)? {
@@ -165,6 +177,17 @@ pub(crate) fn describe_content(file: &File) -> Result<Failure, Failure> {
 }
 
 impl Opened {
+    /// The blocks that the chip marks as bad.
+    pub(crate) fn marked_blocks(&self) -> Result<Vec<u32>, Failure> {
+        let mut marked = Vec::new();
+        for block in self.flash.geometry().iter_blocks() {
+            if self.flash.is_bad(block)? {
+                marked.push(block.0);
+            }
+        }
+        Ok(marked)
+    }
+
     /// Mount the volume; what the mount has to say is told.
     pub(crate) fn mount(self, options: &Mount, image: &Path, ui: &Ui) -> Result<Mounted, Failure> {
         let Self { flash, resolved, .. } = self;

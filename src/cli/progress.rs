@@ -33,7 +33,9 @@ impl Progress {
                 0 => "{msg} {bytes} ({bytes_per_sec})",
                 _ => "{msg} {wide_bar} {bytes}/{total_bytes} {eta}",
             };
-            bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_style(
+                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+            );
             bar.set_message(self.what);
         }
         bar.set_length(total.max(done));

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use nandimg::flash::file_io::Access;
 use nandimg::flash::FlashHardware;
-use nandimg::ftl::block::Mount;
+use nandimg::flash::file_io::Access;
 use nandimg::ftl::Volume;
+use nandimg::ftl::block::Mount;
 use nandimg::{Error, flash::PageAddr};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -62,10 +62,16 @@ struct Hole {
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let output = args.output();
     if ui.json && output.is_none() {
-        return Err(Failure::new(Kind::Usage, "read --json prints its report on standard output: give -o FILE for the data"));
+        return Err(Failure::new(
+            Kind::Usage,
+            "read --json prints its report on standard output: give -o FILE for the data",
+        ));
     }
     if output.is_none() && io::stdout().is_terminal() && !args.force {
-        return Err(Failure::new(Kind::Usage, "the data is binary and standard output is a terminal: give -o FILE, or --force"));
+        return Err(Failure::new(
+            Kind::Usage,
+            "the data is binary and standard output is a terminal: give -o FILE, or --force",
+        ));
     }
     let chip_file = chip_file_path(&args.image.image, &args.image.geometry);
     Inputs { image: &args.image.image, chip_file: chip_file.as_deref() }.refuse_as_output(output)?;
@@ -96,7 +102,12 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     }
     stopped?;
     for hole in &holes {
-        ui.warn(&format!("bytes {}..{} are missing: {}", hole.offset, hole.offset + hole.length, hole.reason));
+        ui.warn(&format!(
+            "bytes {}..{} are missing: {}",
+            hole.offset,
+            hole.offset + hole.length,
+            hole.reason
+        ));
     }
     ui.status(&format!("read {bytes} bytes ({}) from offset {}", size(bytes), args.offset));
     Ok(if holes.is_empty() { Exit::Done } else { Exit::Damage })
@@ -172,7 +183,14 @@ impl<'a> Copy<'a> {
         Self { sink, hasher: hash.then(Sha256::new), bytes: 0, holes: Vec::new() }
     }
 
-    fn run<V: Volume>(&mut self, volume: &V, from: u64, end: u64, skip: bool, ui: &Ui) -> Result<(), Failure> {
+    fn run<V: Volume>(
+        &mut self,
+        volume: &V,
+        from: u64,
+        end: u64,
+        skip: bool,
+        ui: &Ui,
+    ) -> Result<(), Failure> {
         const CHUNK: u64 = 1 << 20;
         let mut progress = Progress::new(ui, "reading");
         // Past the map there is nothing to read, however far the length claims to go.

@@ -118,7 +118,8 @@ fn most_worn(report: &Value, per_block: &[Value]) -> String {
     for block in report["fixed_blocks"].as_array().into_iter().flatten() {
         rows.add_row([block["block"].to_string(), block["erases"].to_string(), text_of(&block["role"])]);
     }
-    let mut others: Vec<&Value> = per_block.iter().filter(|b| b["state"] != "metadata" && b["state"] != "reserved").collect();
+    let mut others: Vec<&Value> =
+        per_block.iter().filter(|b| b["state"] != "metadata" && b["state"] != "reserved").collect();
     others.sort_by_key(|b| (std::cmp::Reverse(b["erases"].as_u64()), b["block"].as_u64()));
     for block in others.into_iter().take(10) {
         rows.add_row([block["block"].to_string(), block["erases"].to_string(), text_of(&block["state"])]);

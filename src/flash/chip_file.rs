@@ -145,9 +145,12 @@ impl ChipFile {
         }
         if let Some(geometry) = &chip.geometry
             && geometry.block_bytes().is_none()
-            && (geometry.block_size.is_some() || (geometry.page_size.is_some() && geometry.pages_per_block.is_some()))
+            && (geometry.block_size.is_some()
+                || (geometry.page_size.is_some() && geometry.pages_per_block.is_some()))
         {
-            return Err(ChipFileError::Invalid("its page, block and pages-per-block sizes contradict each other".into()));
+            return Err(ChipFileError::Invalid(
+                "its page, block and pages-per-block sizes contradict each other".into(),
+            ));
         }
         Ok(chip)
     }

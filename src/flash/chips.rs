@@ -1,6 +1,5 @@
 //! Chips known by part number. A fact without a source is left out: unknown stays unknown.
 
-
 use super::{BadBlockMarker, Geometry, GeometryError};
 
 /// What is known of one part.

@@ -350,8 +350,11 @@ impl<H: Tearable> Faulty<H> {
             Cut::Done => self.inner.program(page, data)?,
             Cut::Prefix => {
                 let half = data.len() / 2;
-                let torn: Vec<u8> =
-                    data[..half].iter().copied().chain(core::iter::repeat_n(0xFF, data.len() - half)).collect();
+                let torn: Vec<u8> = data[..half]
+                    .iter()
+                    .copied()
+                    .chain(core::iter::repeat_n(0xFF, data.len() - half))
+                    .collect();
                 self.inner.overwrite(page, &torn)?;
             }
             Cut::Garbage => {

@@ -128,7 +128,8 @@ fn lock(file: &File, access: Access) -> Result<bool, OpenError> {
 
 fn has_no_locks(error: &io::Error) -> bool {
     const ENOLCK: i32 = 37;
-    error.kind() == io::ErrorKind::Unsupported || (cfg!(target_os = "linux") && error.raw_os_error() == Some(ENOLCK))
+    error.kind() == io::ErrorKind::Unsupported
+        || (cfg!(target_os = "linux") && error.raw_os_error() == Some(ENOLCK))
 }
 
 #[cfg(unix)]

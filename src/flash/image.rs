@@ -50,7 +50,10 @@ pub struct ImageFile {
 
 impl std::fmt::Debug for ImageFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ImageFile").field("file", &self.file).field("geometry", &self.geometry).finish_non_exhaustive()
+        f.debug_struct("ImageFile")
+            .field("file", &self.file)
+            .field("geometry", &self.geometry)
+            .finish_non_exhaustive()
     }
 }
 
@@ -66,7 +69,12 @@ impl ImageFile {
     /// # Errors
     /// When the volume does not lie within the file, the chip file names blocks that do not exist, or the marks
     /// cannot be read.
-    pub fn new(file: LockedFile, geometry: Geometry, first_block: u32, chip: ChipState) -> Result<Self, FlashError> {
+    pub fn new(
+        file: LockedFile,
+        geometry: Geometry,
+        first_block: u32,
+        chip: ChipState,
+    ) -> Result<Self, FlashError> {
         let start = u64::from(first_block) * geometry.raw_block_size();
         if start.checked_add(geometry.raw_size()).is_none_or(|end| end > file.len) {
             return Err(FlashError::Io(format!(
@@ -76,7 +84,8 @@ impl ImageFile {
                 file.len
             )));
         }
-        let listed = chip.content.bad_blocks.iter().copied().chain(chip.content.faults.iter().map(|f| f.block));
+        let listed =
+            chip.content.bad_blocks.iter().copied().chain(chip.content.faults.iter().map(|f| f.block));
         if let Some(block) = listed.clone().find(|&b| b >= geometry.blocks()) {
             return Err(FlashError::Io(format!(
                 "the chip file names block {block}, and there are {}",
@@ -246,7 +255,9 @@ impl ImageFile {
 
     fn refuse_bad(&self, block: Block) -> Result<(), FlashError> {
         if self.marks[block.index()] {
-            return Err(FlashError::Io(format!("{block} is marked bad: it is neither erased nor programmed")));
+            return Err(FlashError::Io(format!(
+                "{block} is marked bad: it is neither erased nor programmed"
+            )));
         }
         Ok(())
     }
@@ -369,7 +380,8 @@ impl FlashHardware for ImageFile {
         // After the image: a mark that is lost is still in the volume's table, or the block holds nothing.
         if let Some(path) = self.chip.path.as_ref().filter(|_| self.chip.changed) {
             let saved = self.chip.content.save(path);
-            saved.map_err(|e| FlashError::Io(format!("cannot write the chip file {}: {e}", path.display())))?;
+            saved
+                .map_err(|e| FlashError::Io(format!("cannot write the chip file {}: {e}", path.display())))?;
             self.chip.changed = false;
         }
         Ok(())

@@ -4,9 +4,9 @@
 //! implement it; [`faults`] wraps either and breaks it on purpose. Nothing here knows of an FTL.
 
 pub mod blank;
-pub mod chips;
 #[cfg(feature = "std")]
 pub mod chip_file;
+pub mod chips;
 pub mod faults;
 #[cfg(feature = "std")]
 pub mod file_io;

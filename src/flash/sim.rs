@@ -139,7 +139,8 @@ impl FlashHardware for SimFlash {
         if buf.is_empty() {
             return Ok(());
         }
-        let (first, last) = (offset / self.geometry.page_size(), (end as u32 - 1) / self.geometry.page_size());
+        let (first, last) =
+            (offset / self.geometry.page_size(), (end as u32 - 1) / self.geometry.page_size());
         self.reads.fetch_add((last - first + 1) as usize, Ordering::Relaxed);
         let start = block.index() * self.geometry.block_size() as usize + offset as usize;
         buf.copy_from_slice(&self.data[start..start + buf.len()]);

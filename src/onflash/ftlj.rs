@@ -193,7 +193,12 @@ impl Metadata {
     /// Bytes of the payload.
     #[must_use]
     pub fn payload_len(&self) -> u64 {
-        8 + 4 + 4 * self.map.len() as u64 + 4 + 4 * self.erase_counts.len() as u64 + 4 + self.bad_table.len() as u64
+        8 + 4
+            + 4 * self.map.len() as u64
+            + 4
+            + 4 * self.erase_counts.len() as u64
+            + 4
+            + self.bad_table.len() as u64
     }
 
     /// Bytes of the whole entry.

@@ -3,4 +3,6 @@
 //! # In code
 //! Pure bytes to records and back; no I/O here, and no decision about what a record means for a volume.
 
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
+
 pub mod ftlj;

@@ -4,6 +4,7 @@
 //! many blocks there are; block and slot sizes follow from the file's size and from where the other slot lies.
 
 use std::io;
+use std::ops::Range;
 
 use memchr::memmem;
 
@@ -36,6 +37,8 @@ const WORK_PER_BYTE: u64 = 4;
 const WORK_FREE: u64 = 64 << 20;
 /// What looking at a magic costs at least.
 const WORK_PER_MAGIC: u64 = 512;
+/// The slots of a volume that fills the file lie before this, on any chip there is.
+const HEAD_LEN: u64 = 16 << 20;
 /// No number of volumes needs more entries to be told apart.
 const MAX_ENTRIES: usize = 256;
 
@@ -52,7 +55,9 @@ pub struct FoundVolume {
     pub blocks: u32,
     /// Where the volume starts in the image, in blocks.
     pub first_block: u32,
-    /// How well everything fits; only for ranking.
+    /// It takes the whole of the image.
+    fills_file: bool,
+    /// How well everything else fits; only for ranking.
     score: u32,
 }
 
@@ -87,33 +92,41 @@ pub fn find_volumes<S: ReadAt + ?Sized>(source: &S) -> io::Result<Search> {
     let mut search = Search::default();
     let mut work = source.len().saturating_mul(WORK_PER_BYTE).saturating_add(WORK_FREE);
     let mut entries = Vec::new();
-    for_each_magic(source, &mut |offset| {
-        search.first_magic.get_or_insert(offset);
-        match verify(source, offset, &mut work)? {
-            Verdict::Entry(entry) => entries.push(entry),
-            Verdict::No => {}
-            Verdict::OutOfWork => search.exhausted = true,
+    let head = HEAD_LEN.min(source.len());
+    for range in [0..head, head.saturating_sub(MAGIC.len() as u64 - 1)..source.len()] {
+        for_each_magic(source, range, &mut |offset| {
+            search.first_magic.get_or_insert(offset);
+            match verify(source, offset, &mut work)? {
+                Verdict::Entry(entry) => entries.push(entry),
+                Verdict::No => {}
+                Verdict::OutOfWork => search.exhausted = true,
+            }
+            search.exhausted |= entries.len() == MAX_ENTRIES;
+            Ok(!search.exhausted)
+        })?;
+        search.volumes = best_volumes(source, &entries)?;
+        // A volume that fills the file outranks whatever lies within it.
+        if search.exhausted || search.volumes.iter().any(|volume| volume.fills_file) {
+            break;
         }
-        search.exhausted |= entries.len() == MAX_ENTRIES;
-        Ok(!search.exhausted)
-    })?;
+    }
     search.valid_entries = entries.len();
-    search.volumes = best_volumes(source, &entries)?;
     Ok(search)
 }
 
 /// Call `found` with the offset of each magic, while it says to go on.
 fn for_each_magic<S: ReadAt + ?Sized>(
     source: &S,
+    range: Range<u64>,
     found: &mut dyn FnMut(u64) -> io::Result<bool>,
 ) -> io::Result<()> {
     const WINDOW: usize = 1 << 20;
     let overlap = MAGIC.len() - 1;
     let finder = memmem::Finder::new(&MAGIC);
     let mut window = vec![0; WINDOW];
-    let mut at = 0;
-    while at < source.len() {
-        let take = (source.len() - at).min(WINDOW as u64) as usize;
+    let mut at = range.start;
+    while at < range.end {
+        let take = (range.end - at).min(WINDOW as u64) as usize;
         let Some(chunk) = window.get_mut(..take) else { break };
         source.read_at(at, chunk)?;
         for hit in finder.find_iter(chunk) {
@@ -217,7 +230,11 @@ pub enum SlotsSeen {
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn look_at_slots<S: ReadAt + ?Sized>(source: &S, geometry: &Geometry, start: u64) -> io::Result<SlotsSeen> {
+pub fn look_at_slots<S: ReadAt + ?Sized>(
+    source: &S,
+    geometry: &Geometry,
+    start: u64,
+) -> io::Result<SlotsSeen> {
     let mut seen = SlotsSeen::Nothing;
     let Ok(layout) = Layout::new(geometry.block_size(), geometry.blocks()) else { return Ok(seen) };
     let distance = u64::from(layout.blocks_per_slot) * geometry.raw_block_size();
@@ -259,8 +276,9 @@ fn best_volumes<S: ReadAt + ?Sized>(source: &S, entries: &[Entry]) -> io::Result
             }
         }
     }
-    let best = found.iter().map(|volume| volume.score).max();
-    found.retain(|volume| Some(volume.score) == best);
+    let rank = |volume: &FoundVolume| (volume.fills_file, volume.score);
+    let best = found.iter().map(rank).max();
+    found.retain(|volume| Some(rank(volume)) == best);
     Ok(found)
 }
 
@@ -317,14 +335,14 @@ fn explain<S: ReadAt + ?Sized>(
     let other = if is_slot_b { start } else { start + distance };
     let fills_file = start == 0 && end == source.len();
     let other_valid = entries.iter().any(|e| e.offset == other && e.blocks == entry.blocks);
-    let mut score = 4 * u32::from(fills_file) + 4 * u32::from(other_valid);
+    let mut score = 4 * u32::from(other_valid);
     if !other_valid {
         let head = slot_head(source, other)?;
         score += if head == MAGIC { 2 } else { u32::from(head == [0xFF; 4]) };
     }
     let page_size = (shape.spare_size > 0).then_some(shape.page_size);
     let (spare_size, block_size, blocks) = (shape.spare_size, shape.block_size, entry.blocks);
-    Ok(Some(FoundVolume { page_size, spare_size, block_size, blocks, first_block, score }))
+    Ok(Some(FoundVolume { page_size, spare_size, block_size, blocks, first_block, fills_file, score }))
 }
 
 fn slot_head<S: ReadAt + ?Sized>(source: &S, offset: u64) -> io::Result<[u8; 4]> {
@@ -369,7 +387,9 @@ mod tests {
 
     #[test]
     fn a_bare_dump_tells_its_geometry() {
-        for (page, block, blocks) in [(512, 4096, 64), (2048, 16384, 32), (256, 1024, 300), (4096, 4096, 1100)] {
+        for (page, block, blocks) in
+            [(512, 4096, 64), (2048, 16384, 32), (256, 1024, 300), (4096, 4096, 1100)]
+        {
             for commits in [0, 1, 2, 5] {
                 let image = volume(page, block, blocks, commits);
                 assert_eq!(found(&image), (None, 0, block, blocks, 0), "{commits} commits");

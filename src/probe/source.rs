@@ -4,7 +4,9 @@
 //! flash. It only reads.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek, SeekFrom};
+
+use crate::flash::file_io::read_exact_at;
 
 /// A source of bytes: how many there are, and those at an offset.
 pub trait ReadAt {
@@ -23,31 +25,14 @@ pub trait ReadAt {
     }
 }
 
-/// The length is that of the file's metadata, so a block device, which has none there, reads as empty.
 impl ReadAt for File {
+    /// The end of the file as a seek finds it, which a block device has too; nothing where it cannot be found.
     fn len(&self) -> u64 {
-        self.metadata().map_or(0, |metadata| metadata.len())
+        (&mut &*self).seek(SeekFrom::End(0)).unwrap_or(0)
     }
 
-    #[cfg(unix)]
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        std::os::unix::fs::FileExt::read_exact_at(self, buf, offset)
-    }
-
-    #[cfg(windows)]
-    fn read_at(&self, mut offset: u64, mut buf: &mut [u8]) -> io::Result<()> {
-        while !buf.is_empty() {
-            match std::os::windows::fs::FileExt::seek_read(self, buf, offset) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(read) => {
-                    buf = buf.get_mut(read..).unwrap_or_default();
-                    offset += read as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        read_exact_at(self, buf, offset)
     }
 }
 

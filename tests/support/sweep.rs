@@ -54,6 +54,9 @@ impl Medium for Ram {
     }
 }
 
+/// Makes a chip ready, and notes what is on it.
+pub(crate) type Prepare = fn(&mut Faulty<SimFlash>, &mut Log) -> Result<()>;
+
 /// What is done to a chip while the power may go.
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
@@ -61,8 +64,8 @@ pub(crate) struct Scenario {
     pub(crate) wear: WearPolicy,
     /// Whether a transaction may take effect in parts: it is larger than the free blocks.
     pub(crate) batched: bool,
-    /// Makes the chip to start from; the power stays on.
-    pub(crate) prepare: fn(&mut Faulty<SimFlash>, &mut Log) -> Result<()>,
+    /// The chip to start from.
+    pub(crate) prepare: Prepare,
     /// The steps.
     pub(crate) run: fn(&mut dyn FlashHardware, &mut Log) -> Result<()>,
     /// What is done after a cut before the volume is mounted, itself interrupted by the second cut.

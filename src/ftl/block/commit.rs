@@ -56,7 +56,8 @@ impl<H: FlashHardware> BlockVolume<H> {
 
     /// The metadata that makes what has been placed take effect.
     fn metadata(&self) -> Metadata {
-        let mapping = |(i, &committed): (usize, &Mapping)| match self.staged.map.get(&LogicalBlock(i as u32)) {
+        let mapping = |(i, &committed): (usize, &Mapping)| match self.staged.map.get(&LogicalBlock(i as u32))
+        {
             Some(Some(block)) => Mapping::At(*block),
             Some(None) => Mapping::Unmapped,
             None => committed,

@@ -226,7 +226,9 @@ impl<H: FlashHardware> BlockVolume<H> {
                 }
                 Err(error) => return Err(error.into()),
             },
-            Some(Mapping::Shared(block)) => alloc::format!("the map gives {block} to another logical block too"),
+            Some(Mapping::Shared(block)) => {
+                alloc::format!("the map gives {block} to another logical block too")
+            }
             Some(Mapping::OutOfRange(entry)) => {
                 alloc::format!("the map says data block {entry}, and there are {}", self.layout.data_blocks())
             }

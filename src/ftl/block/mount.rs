@@ -106,7 +106,8 @@ impl Survey {
             choice.read_only = Some(format!("it is mounted as of sequence {sequence}, not the newest copy"));
         }
         if let Some(trouble) = self.trouble(slot.other()) {
-            choice.fallback = Some(format!("mounts from {slot} (sequence {sequence}); {} is {trouble}", slot.other()));
+            choice.fallback =
+                Some(format!("mounts from {slot} (sequence {sequence}); {} is {trouble}", slot.other()));
             if self.slot(slot.other()).sequence() > Some(sequence) {
                 choice.read_only = Some(format!("{} is newer and cannot be used: {trouble}", slot.other()));
             }
@@ -150,7 +151,10 @@ impl Survey {
 fn misfit(metadata: &Metadata, layout: &Layout) -> Option<String> {
     let counts = metadata.erase_counts.len();
     if counts != layout.blocks as usize {
-        return Some(format!("unusable: it counts the erases of {counts} blocks, and there are {}", layout.blocks));
+        return Some(format!(
+            "unusable: it counts the erases of {counts} blocks, and there are {}",
+            layout.blocks
+        ));
     }
     let bad_table = metadata.bad_table.len();
     if bad_table < layout.bad_table_len() {
@@ -220,7 +224,9 @@ impl<H: FlashHardware> BlockVolume<H> {
             }
         }
         let data = (self.layout.reserved..self.layout.blocks).map(crate::flash::Block);
-        data.filter(|&b| !used.contains(b) && !self.bad.contains(b)).map(|b| (self.erase_count(b), b)).collect()
+        data.filter(|&b| !used.contains(b) && !self.bad.contains(b))
+            .map(|b| (self.erase_count(b), b))
+            .collect()
     }
 
     /// Why a volume in this state must not be written, if so.
@@ -242,7 +248,8 @@ impl<H: FlashHardware> BlockVolume<H> {
         let block_size = u64::from(self.layout.block_size);
         let mapped_end = self.map.len() as u64 * block_size;
         if self.len > mapped_end {
-            warnings.push(format!("the logical length {} is past the end of the map at {mapped_end}", self.len));
+            warnings
+                .push(format!("the logical length {} is past the end of the map at {mapped_end}", self.len));
         } else if self.len > self.capacity_bytes() {
             warnings.push(format!(
                 "the logical length {} is past the capacity {}: it can be read, not lengthened",
@@ -283,7 +290,10 @@ impl Survey {
         let current = self.choose(None).ok().map(|choice| choice.slot);
         SlotId::BOTH.map(|id| match current {
             Some(current) => describe(self, id, current),
-            None => Copy { state: if *self.slot(id) == Slot::Empty { CopyState::Empty } else { CopyState::Torn }, ..describe(self, id, id) },
+            None => Copy {
+                state: if *self.slot(id) == Slot::Empty { CopyState::Empty } else { CopyState::Torn },
+                ..describe(self, id, id)
+            },
         })
     }
 }

@@ -150,7 +150,10 @@ impl<H: FlashHardware> BlockVolume<H> {
         let old_end = self.staged.len;
         let boundary = LogicalBlock((old_end / self.block_size()) as u32);
         let boundary_start = u64::from(boundary.0) * self.block_size();
-        if boundary_start < old_end && boundary_start < offset && self.lookup(boundary) != Some(Mapping::Unmapped) {
+        if boundary_start < old_end
+            && boundary_start < offset
+            && self.lookup(boundary) != Some(Mapping::Unmapped)
+        {
             self.open(boundary)?;
         }
         self.unmap(self.first_block_after(old_end), self.first_block_after(end));

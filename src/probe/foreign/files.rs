@@ -32,7 +32,7 @@ fn xz(head: &Head<'_>) -> Option<Hit> {
 /// Zstandard: a magic number and a descriptor with one reserved bit (RFC 8878, section 3.1.1).
 fn zstd(head: &Head<'_>) -> Option<Hit> {
     let known = head.range(0, 4)? == [0x28, 0xB5, 0x2F, 0xFD] && head.byte(4)? & 8 == 0;
-    known.then(|| file("zstd", "a Zstandard file", Strength::Structural, "the magic number of a frame"))
+    known.then(|| file("zstd", "a Zstandard file", Strength::Magic, "the magic number of a frame"))
 }
 
 /// zip: the header of a first file with the version, a known method and a name (PKWARE APPNOTE.TXT, section 4.3.7).

@@ -107,11 +107,9 @@ impl Find {
     pub(super) fn rank(&self) -> (u8, Option<Strength>, bool, u64) {
         let strength = self.best.map(|(strength, _)| strength);
         let tier = match (self.role, strength) {
-            (_, None | Some(Strength::Magic)) => 4,
-            (Role::Boot, _) => 3,
-            _ if self.offset == 0 => 0,
-            (_, Some(Strength::Checked)) => 1,
-            (_, Some(Strength::Structural)) => 2,
+            (_, None | Some(Strength::Magic)) => 3,
+            (Role::Boot, _) => 2,
+            (Role::Content | Role::Inner, _) => u8::from(self.offset > 0),
         };
         (tier, strength, self.role == Role::Inner, self.offset)
     }

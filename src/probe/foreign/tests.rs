@@ -166,6 +166,10 @@ fn windows_lose_nothing_at_their_edges() {
             assert_eq!(named(&image), Some((specimen.name, at as u64)));
         }
     }
+    for specimen in all().into_iter().filter(|specimen| !specimen.anywhere) {
+        let image = joined(&[&vec![0; WINDOW], &specimen.bytes, &[0; 100]]);
+        assert_eq!(first(&image), None, "{} is not at the start of the file", specimen.name);
+    }
     // Nodes lie closer together than pages.
     for back in (0..64).step_by(8) {
         let image = joined(&[&vec![0; WINDOW - back], &hex(JFFS2_LE)]);
@@ -327,6 +331,23 @@ fn yaffs2_headers_must_agree_with_themselves() {
         !good(1, 0x4_0000, "a", 0o100_644) && !good(1, 1, "a/b", 0o100_644) && !good(1, 1, "a\n", 0o100_644)
     );
     assert!(!good(1, 1, "a", 0x1_0000 | 0o100_644) && !good(4, 1, "a", 0));
+}
+
+#[test]
+fn every_page_number_of_a_dhara_checkpoint_counts() {
+    let specimen = all().into_iter().find(|specimen| specimen.name == "dhara").unwrap();
+    let image = joined(&[&specimen.bytes, &[0xFF; 16 << 10]]);
+    // The word after the header is the journal user's own.
+    for word in [1, 2, 3].into_iter().chain(5..38) {
+        let with = |page: u32| {
+            let mut image = image.clone();
+            image[4 * word..][..4].copy_from_slice(&page.to_le_bytes());
+            named(&image)
+        };
+        assert_eq!(with(9), Some(("dhara", 0)), "word {word}");
+        assert_eq!(with(66), None, "word {word} is beyond the last page");
+        assert_eq!(with(u32::MAX).is_some(), word > 4, "word {word}");
+    }
 }
 
 #[test]

@@ -1,0 +1,207 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_nandimg_global_optspecs
+    string join \n json q/quiet v/verbose no-progress color= h/help V/version
+end
+
+function __fish_nandimg_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_nandimg_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_nandimg_using_subcommand
+    set -l cmd (__fish_nandimg_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c nandimg -n "__fish_nandimg_needs_command" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c nandimg -n "__fish_nandimg_needs_command" -l json -d 'Print exactly one JSON object on standard output'
+complete -c nandimg -n "__fish_nandimg_needs_command" -s q -l quiet -d 'Print no status and no progress, only results and errors'
+complete -c nandimg -n "__fish_nandimg_needs_command" -s v -l verbose -d 'Say more: where each part of the geometry comes from'
+complete -c nandimg -n "__fish_nandimg_needs_command" -l no-progress -d 'Show no progress bar'
+complete -c nandimg -n "__fish_nandimg_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nandimg -n "__fish_nandimg_needs_command" -s V -l version -d 'Print version'
+complete -c nandimg -n "__fish_nandimg_needs_command" -f -a "format" -d 'Make a new image, or put a fresh volume on an existing one'
+complete -c nandimg -n "__fish_nandimg_needs_command" -f -a "mount-check" -d 'Say whether and how an image would mount'
+complete -c nandimg -n "__fish_nandimg_needs_command" -f -a "read" -d 'Copy logical bytes out of an image'
+complete -c nandimg -n "__fish_nandimg_needs_command" -f -a "write" -d 'Copy bytes into an image'
+complete -c nandimg -n "__fish_nandimg_needs_command" -f -a "fsck" -d 'Check everything; with --repair, mend what can be mended without guessing'
+complete -c nandimg -n "__fish_nandimg_needs_command" -f -a "wear-report" -d 'Show erase counts, bad blocks and remaining life'
+complete -c nandimg -n "__fish_nandimg_needs_command" -f -a "inject-bad" -d 'Make blocks bad, now or later, or flip stored bits'
+complete -c nandimg -n "__fish_nandimg_needs_command" -f -a "completions" -d 'Print a completion script, or the manual page'
+complete -c nandimg -n "__fish_nandimg_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c nandimg -n "__fish_nandimg_using_subcommand format" -l chip -d 'A chip by part number ("help" lists them)' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand format" -l page-size -d 'Data bytes a page' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand format" -l spare-size -d 'Spare (out-of-band) bytes a page' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand format" -l block-size -d 'Data bytes an erase block, spare not counted' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand format" -l blocks -d 'Erase blocks of the volume' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand format" -l first-block -d 'Block of the image at which the volume starts' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand format" -l max-erase-cycles -d 'Rated program/erase cycles of a block' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand format" -l chip-file -d 'The chip file, if not IMAGE.chip.json; "none" for none' -r -F
+complete -c nandimg -n "__fish_nandimg_using_subcommand format" -l mapping -d 'Which flash translation layer' -r -f -a "block\t'The block-mapped format of shodh-redb'
+page\t'The page-mapped format'"
+complete -c nandimg -n "__fish_nandimg_using_subcommand format" -l bad-blocks -d 'Blocks to mark as bad, as a factory does (3,77,100-103)' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand format" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c nandimg -n "__fish_nandimg_using_subcommand format" -l force -d 'Format a file that holds something else than 0xFF'
+complete -c nandimg -n "__fish_nandimg_using_subcommand format" -l reset-wear -d 'Begin all erase counts at 0 instead of carrying over those that can be read'
+complete -c nandimg -n "__fish_nandimg_using_subcommand format" -l dry-run -d 'Say everything and write nothing'
+complete -c nandimg -n "__fish_nandimg_using_subcommand format" -l json -d 'Print exactly one JSON object on standard output'
+complete -c nandimg -n "__fish_nandimg_using_subcommand format" -s q -l quiet -d 'Print no status and no progress, only results and errors'
+complete -c nandimg -n "__fish_nandimg_using_subcommand format" -s v -l verbose -d 'Say more: where each part of the geometry comes from'
+complete -c nandimg -n "__fish_nandimg_using_subcommand format" -l no-progress -d 'Show no progress bar'
+complete -c nandimg -n "__fish_nandimg_using_subcommand format" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nandimg -n "__fish_nandimg_using_subcommand mount-check" -l chip -d 'A chip by part number ("help" lists them)' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand mount-check" -l page-size -d 'Data bytes a page' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand mount-check" -l spare-size -d 'Spare (out-of-band) bytes a page' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand mount-check" -l block-size -d 'Data bytes an erase block, spare not counted' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand mount-check" -l blocks -d 'Erase blocks of the volume' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand mount-check" -l first-block -d 'Block of the image at which the volume starts' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand mount-check" -l max-erase-cycles -d 'Rated program/erase cycles of a block' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand mount-check" -l chip-file -d 'The chip file, if not IMAGE.chip.json; "none" for none' -r -F
+complete -c nandimg -n "__fish_nandimg_using_subcommand mount-check" -l sequence -d 'As it would mount from the metadata copy with this sequence number' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand mount-check" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c nandimg -n "__fish_nandimg_using_subcommand mount-check" -l hash -d 'Also print the SHA-256 of the logical content'
+complete -c nandimg -n "__fish_nandimg_using_subcommand mount-check" -l json -d 'Print exactly one JSON object on standard output'
+complete -c nandimg -n "__fish_nandimg_using_subcommand mount-check" -s q -l quiet -d 'Print no status and no progress, only results and errors'
+complete -c nandimg -n "__fish_nandimg_using_subcommand mount-check" -s v -l verbose -d 'Say more: where each part of the geometry comes from'
+complete -c nandimg -n "__fish_nandimg_using_subcommand mount-check" -l no-progress -d 'Show no progress bar'
+complete -c nandimg -n "__fish_nandimg_using_subcommand mount-check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nandimg -n "__fish_nandimg_using_subcommand read" -l chip -d 'A chip by part number ("help" lists them)' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand read" -l page-size -d 'Data bytes a page' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand read" -l spare-size -d 'Spare (out-of-band) bytes a page' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand read" -l block-size -d 'Data bytes an erase block, spare not counted' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand read" -l blocks -d 'Erase blocks of the volume' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand read" -l first-block -d 'Block of the image at which the volume starts' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand read" -l max-erase-cycles -d 'Rated program/erase cycles of a block' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand read" -l chip-file -d 'The chip file, if not IMAGE.chip.json; "none" for none' -r -F
+complete -c nandimg -n "__fish_nandimg_using_subcommand read" -l offset -d 'First logical byte' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand read" -l length -d 'How many bytes; to the end of the volume if left out' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand read" -s o -l out -d 'Where to; standard output if left out or "-"' -r -F
+complete -c nandimg -n "__fish_nandimg_using_subcommand read" -l sequence -d 'From the metadata copy with this sequence number' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand read" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c nandimg -n "__fish_nandimg_using_subcommand read" -l skip-unreadable -d 'Put zeros where a place cannot be read, and go on'
+complete -c nandimg -n "__fish_nandimg_using_subcommand read" -l force -d 'Print to a terminal all the same'
+complete -c nandimg -n "__fish_nandimg_using_subcommand read" -l json -d 'Print exactly one JSON object on standard output'
+complete -c nandimg -n "__fish_nandimg_using_subcommand read" -s q -l quiet -d 'Print no status and no progress, only results and errors'
+complete -c nandimg -n "__fish_nandimg_using_subcommand read" -s v -l verbose -d 'Say more: where each part of the geometry comes from'
+complete -c nandimg -n "__fish_nandimg_using_subcommand read" -l no-progress -d 'Show no progress bar'
+complete -c nandimg -n "__fish_nandimg_using_subcommand read" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nandimg -n "__fish_nandimg_using_subcommand write" -l chip -d 'A chip by part number ("help" lists them)' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand write" -l page-size -d 'Data bytes a page' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand write" -l spare-size -d 'Spare (out-of-band) bytes a page' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand write" -l block-size -d 'Data bytes an erase block, spare not counted' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand write" -l blocks -d 'Erase blocks of the volume' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand write" -l first-block -d 'Block of the image at which the volume starts' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand write" -l max-erase-cycles -d 'Rated program/erase cycles of a block' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand write" -l chip-file -d 'The chip file, if not IMAGE.chip.json; "none" for none' -r -F
+complete -c nandimg -n "__fish_nandimg_using_subcommand write" -l offset -d 'First logical byte' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand write" -s i -l in -d 'Where from; standard input if left out or "-"' -r -F
+complete -c nandimg -n "__fish_nandimg_using_subcommand write" -l wear-interval -d 'Erases between two checks of static wear levelling' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand write" -l wear-threshold -d 'Difference in erase counts at which static wear levelling acts' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand write" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c nandimg -n "__fish_nandimg_using_subcommand write" -l truncate -d 'Let the volume end where this write ends'
+complete -c nandimg -n "__fish_nandimg_using_subcommand write" -l json -d 'Print exactly one JSON object on standard output'
+complete -c nandimg -n "__fish_nandimg_using_subcommand write" -s q -l quiet -d 'Print no status and no progress, only results and errors'
+complete -c nandimg -n "__fish_nandimg_using_subcommand write" -s v -l verbose -d 'Say more: where each part of the geometry comes from'
+complete -c nandimg -n "__fish_nandimg_using_subcommand write" -l no-progress -d 'Show no progress bar'
+complete -c nandimg -n "__fish_nandimg_using_subcommand write" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nandimg -n "__fish_nandimg_using_subcommand fsck" -l chip -d 'A chip by part number ("help" lists them)' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand fsck" -l page-size -d 'Data bytes a page' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand fsck" -l spare-size -d 'Spare (out-of-band) bytes a page' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand fsck" -l block-size -d 'Data bytes an erase block, spare not counted' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand fsck" -l blocks -d 'Erase blocks of the volume' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand fsck" -l first-block -d 'Block of the image at which the volume starts' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand fsck" -l max-erase-cycles -d 'Rated program/erase cycles of a block' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand fsck" -l chip-file -d 'The chip file, if not IMAGE.chip.json; "none" for none' -r -F
+complete -c nandimg -n "__fish_nandimg_using_subcommand fsck" -l undo -d 'Save in FILE, which must not exist, what is needed to take the repair back' -r -F
+complete -c nandimg -n "__fish_nandimg_using_subcommand fsck" -l undo-from -d 'Take back the repair whose undo file this is' -r -F
+complete -c nandimg -n "__fish_nandimg_using_subcommand fsck" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c nandimg -n "__fish_nandimg_using_subcommand fsck" -l repair -d 'Mend what can be mended without guessing about user data'
+complete -c nandimg -n "__fish_nandimg_using_subcommand fsck" -l json -d 'Print exactly one JSON object on standard output'
+complete -c nandimg -n "__fish_nandimg_using_subcommand fsck" -s q -l quiet -d 'Print no status and no progress, only results and errors'
+complete -c nandimg -n "__fish_nandimg_using_subcommand fsck" -s v -l verbose -d 'Say more: where each part of the geometry comes from'
+complete -c nandimg -n "__fish_nandimg_using_subcommand fsck" -l no-progress -d 'Show no progress bar'
+complete -c nandimg -n "__fish_nandimg_using_subcommand fsck" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nandimg -n "__fish_nandimg_using_subcommand wear-report" -l chip -d 'A chip by part number ("help" lists them)' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand wear-report" -l page-size -d 'Data bytes a page' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand wear-report" -l spare-size -d 'Spare (out-of-band) bytes a page' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand wear-report" -l block-size -d 'Data bytes an erase block, spare not counted' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand wear-report" -l blocks -d 'Erase blocks of the volume' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand wear-report" -l first-block -d 'Block of the image at which the volume starts' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand wear-report" -l max-erase-cycles -d 'Rated program/erase cycles of a block' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand wear-report" -l chip-file -d 'The chip file, if not IMAGE.chip.json; "none" for none' -r -F
+complete -c nandimg -n "__fish_nandimg_using_subcommand wear-report" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c nandimg -n "__fish_nandimg_using_subcommand wear-report" -l json -d 'Print exactly one JSON object on standard output'
+complete -c nandimg -n "__fish_nandimg_using_subcommand wear-report" -s q -l quiet -d 'Print no status and no progress, only results and errors'
+complete -c nandimg -n "__fish_nandimg_using_subcommand wear-report" -s v -l verbose -d 'Say more: where each part of the geometry comes from'
+complete -c nandimg -n "__fish_nandimg_using_subcommand wear-report" -l no-progress -d 'Show no progress bar'
+complete -c nandimg -n "__fish_nandimg_using_subcommand wear-report" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nandimg -n "__fish_nandimg_using_subcommand inject-bad" -l chip -d 'A chip by part number ("help" lists them)' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand inject-bad" -l page-size -d 'Data bytes a page' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand inject-bad" -l spare-size -d 'Spare (out-of-band) bytes a page' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand inject-bad" -l block-size -d 'Data bytes an erase block, spare not counted' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand inject-bad" -l blocks -d 'Erase blocks of the volume' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand inject-bad" -l first-block -d 'Block of the image at which the volume starts' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand inject-bad" -l max-erase-cycles -d 'Rated program/erase cycles of a block' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand inject-bad" -l chip-file -d 'The chip file, if not IMAGE.chip.json; "none" for none' -r -F
+complete -c nandimg -n "__fish_nandimg_using_subcommand inject-bad" -l block -d 'These blocks (3,77,100-103)' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand inject-bad" -l count -d 'This many of the good blocks, chosen by the seed' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand inject-bad" -l seed -d 'The seed of a choice' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand inject-bad" -l when -d 'When they become bad: at once, or when they are next erased, programmed or read' -r -f -a "now\t''
+erase\t''
+program\t''
+read\t''"
+complete -c nandimg -n "__fish_nandimg_using_subcommand inject-bad" -l after -d 'How many erases or programs still succeed' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand inject-bad" -l flip -d 'Flip this stored bit of a page (bit = byte x 8 + bit, least significant first, spare bytes after the data)' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand inject-bad" -l flip-bits -d 'Flip this many stored bits, of the blocks given or of the whole volume' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand inject-bad" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c nandimg -n "__fish_nandimg_using_subcommand inject-bad" -l list -d 'Show the latent faults'
+complete -c nandimg -n "__fish_nandimg_using_subcommand inject-bad" -l clear-faults -d 'Remove all latent faults'
+complete -c nandimg -n "__fish_nandimg_using_subcommand inject-bad" -l json -d 'Print exactly one JSON object on standard output'
+complete -c nandimg -n "__fish_nandimg_using_subcommand inject-bad" -s q -l quiet -d 'Print no status and no progress, only results and errors'
+complete -c nandimg -n "__fish_nandimg_using_subcommand inject-bad" -s v -l verbose -d 'Say more: where each part of the geometry comes from'
+complete -c nandimg -n "__fish_nandimg_using_subcommand inject-bad" -l no-progress -d 'Show no progress bar'
+complete -c nandimg -n "__fish_nandimg_using_subcommand inject-bad" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nandimg -n "__fish_nandimg_using_subcommand completions" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c nandimg -n "__fish_nandimg_using_subcommand completions" -l json -d 'Print exactly one JSON object on standard output'
+complete -c nandimg -n "__fish_nandimg_using_subcommand completions" -s q -l quiet -d 'Print no status and no progress, only results and errors'
+complete -c nandimg -n "__fish_nandimg_using_subcommand completions" -s v -l verbose -d 'Say more: where each part of the geometry comes from'
+complete -c nandimg -n "__fish_nandimg_using_subcommand completions" -l no-progress -d 'Show no progress bar'
+complete -c nandimg -n "__fish_nandimg_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nandimg -n "__fish_nandimg_using_subcommand help; and not __fish_seen_subcommand_from format mount-check read write fsck wear-report inject-bad completions help" -f -a "format" -d 'Make a new image, or put a fresh volume on an existing one'
+complete -c nandimg -n "__fish_nandimg_using_subcommand help; and not __fish_seen_subcommand_from format mount-check read write fsck wear-report inject-bad completions help" -f -a "mount-check" -d 'Say whether and how an image would mount'
+complete -c nandimg -n "__fish_nandimg_using_subcommand help; and not __fish_seen_subcommand_from format mount-check read write fsck wear-report inject-bad completions help" -f -a "read" -d 'Copy logical bytes out of an image'
+complete -c nandimg -n "__fish_nandimg_using_subcommand help; and not __fish_seen_subcommand_from format mount-check read write fsck wear-report inject-bad completions help" -f -a "write" -d 'Copy bytes into an image'
+complete -c nandimg -n "__fish_nandimg_using_subcommand help; and not __fish_seen_subcommand_from format mount-check read write fsck wear-report inject-bad completions help" -f -a "fsck" -d 'Check everything; with --repair, mend what can be mended without guessing'
+complete -c nandimg -n "__fish_nandimg_using_subcommand help; and not __fish_seen_subcommand_from format mount-check read write fsck wear-report inject-bad completions help" -f -a "wear-report" -d 'Show erase counts, bad blocks and remaining life'
+complete -c nandimg -n "__fish_nandimg_using_subcommand help; and not __fish_seen_subcommand_from format mount-check read write fsck wear-report inject-bad completions help" -f -a "inject-bad" -d 'Make blocks bad, now or later, or flip stored bits'
+complete -c nandimg -n "__fish_nandimg_using_subcommand help; and not __fish_seen_subcommand_from format mount-check read write fsck wear-report inject-bad completions help" -f -a "completions" -d 'Print a completion script, or the manual page'
+complete -c nandimg -n "__fish_nandimg_using_subcommand help; and not __fish_seen_subcommand_from format mount-check read write fsck wear-report inject-bad completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -1,0 +1,144 @@
+//! Images that another program made, and dumps of whole chips.
+
+use serde_json::json;
+
+use crate::support::{Bench, random, sample, sha256};
+
+#[test]
+fn samples_are_read_without_any_flag() {
+    for name in ["fresh", "writes", "database-0.6.0"] {
+        let (image, facts) = sample(name);
+        assert_eq!(sha256(&image), facts["image_sha256"].as_str().unwrap(), "{name}");
+        let bench = Bench::new();
+        bench.put("a.img", &image);
+        let content = bench.content("a.img");
+        assert_eq!(sha256(&content), facts["logical_sha256"].as_str().unwrap(), "{name}");
+        let report = bench.report("mount-check a.img --hash");
+        assert_eq!((&report["sha256"], &report["logical_len"]), (&facts["logical_sha256"], &facts["logical_len"]));
+        assert_eq!((&report["sequence"], &report["bad_blocks"]), (&facts["sequence"], &facts["bad_blocks_in_journal"]));
+        let current = report["metadata"].as_array().unwrap().iter().find(|copy| copy["state"] == "current").unwrap();
+        assert_eq!(current["location"], format!("slot {}", facts["current_slot"].as_str().unwrap()));
+        let geometry = &report["geometry"];
+        assert_eq!((&geometry["block_size"], &geometry["blocks"]), (&facts["block"], &facts["blocks"]), "{name}");
+        assert_eq!((&geometry["page_size"], &geometry["first_block"]), (&json!(null), &json!(0)));
+        let wear = bench.report("wear-report a.img");
+        let erases: Vec<_> = wear["per_block"].as_array().unwrap().iter().map(|b| b["erases"].clone()).collect();
+        assert_eq!(json!(erases), facts["erase_counts"], "{name}");
+        bench.run("fsck a.img").exits(0);
+        assert_eq!(bench.names(), ["a.img"]);
+    }
+}
+
+#[test]
+fn samples_take_our_writes() {
+    let (image, facts) = sample("database-0.6.0");
+    let bench = Bench::new();
+    bench.put("a.img", &image);
+    let mut content = bench.content("a.img");
+    let new = random(5, 40_000);
+    content[20_000..60_000].copy_from_slice(&new);
+    bench.feed("write a.img --offset 20000", &new).exits(0);
+    assert!(bench.content("a.img") == content);
+    bench.run("fsck a.img").exits(0);
+    let older = facts["sequence"].to_string();
+    let old = bench.run(&format!("read a.img --sequence {older}")).exits(0).stdout;
+    assert_eq!(sha256(&old), facts["logical_sha256"].as_str().unwrap());
+}
+
+#[test]
+fn a_volume_further_in_a_dump_is_found_and_places_count_from_the_start_of_the_file() {
+    let (image, facts) = sample("writes");
+    let block = facts["block"].as_u64().unwrap() as usize;
+    let mut dump = random(9, 3 * block);
+    dump.extend_from_slice(&image);
+    dump.extend(vec![0xFF; 2 * block]);
+    let bench = Bench::new();
+    bench.put("a.img", &dump);
+    let blocks = &facts["blocks"];
+    for flags in ["", "--first-block 3", &format!("--first-block 3 --block-size {block} --blocks {blocks}")] {
+        let content = bench.run(&format!("read a.img {flags}")).exits(0).stdout;
+        assert_eq!(sha256(&content), facts["logical_sha256"].as_str().unwrap(), "{flags}");
+        let report = bench.report(&format!("mount-check a.img {flags}"));
+        assert_eq!((&report["geometry"]["first_block"], &report["geometry"]["blocks"]), (&json!(3), blocks));
+        let places: Vec<_> = report["metadata"].as_array().unwrap().iter().map(|c| c["offset"].clone()).collect();
+        let apart = facts["blocks_per_slot"].as_u64().unwrap() as usize;
+        assert_eq!(places, [json!(3 * block), json!((3 + apart) * block)], "{flags}");
+    }
+    bench.fails("mount-check a.img --first-block 2", 8, "geometry-mismatch");
+    let new = random(4, 1000);
+    bench.feed("write a.img", &new).exits(0);
+    let after = bench.bytes("a.img");
+    let past = dump.len() - 2 * block;
+    assert!(after[..3 * block] == dump[..3 * block] && after[past..] == dump[past..], "bytes outside the volume changed");
+    assert!(bench.content("a.img")[..1000] == new);
+}
+
+#[test]
+fn a_chip_file_places_a_volume_in_a_dump() {
+    let bench = Bench::new();
+    bench.put("a.img", &random(9, 40 * 4096));
+    let line = "format a.img --page-size 512 --block-size 4096 --first-block 6 --blocks 32 --force";
+    bench.run(line).exits(0);
+    assert_eq!(bench.chip_file("a.img")["geometry"]["first_block"], 6);
+    bench.feed("write a.img", b"some content").exits(0);
+    assert_eq!(bench.content("a.img"), b"some content");
+    let report = bench.report("inject-bad a.img --flip 0@0:1");
+    assert_eq!(report["flipped"][0]["offset"], 6 * 4096 + 512);
+}
+
+/// A new image of `chip` with `content`; bytes of a raw page.
+fn chip_with(bench: &Bench, chip: &str, content: &[u8]) {
+    let shape = bench.report(&format!("format a.img --chip {chip} --bad-blocks 40"));
+    assert_eq!(shape["bad_blocks"], json!([40]), "{chip}");
+    bench.feed("write a.img --offset 100000", content).exits(0);
+    let read = bench.run("read a.img --offset 100000").exits(0).stdout;
+    assert!(read == content, "{chip}");
+    bench.run("fsck a.img").exits(0);
+}
+
+#[test]
+fn a_chip_without_spare_area_by_its_name() {
+    let bench = Bench::new();
+    let content = random(2, 50_000);
+    chip_with(&bench, "W25Q128JV", &content);
+    assert_eq!(bench.bytes("a.img").len(), 16 << 20);
+    let chip = bench.chip_file("a.img");
+    assert_eq!(chip["bad_blocks"], json!([40]));
+    assert_eq!(chip["geometry"]["page_size"], 256);
+    for flags in ["--chip-file none", "--chip-file none --chip w25q128jv", "--chip W25Q128JV"] {
+        let read = bench.run(&format!("read a.img --offset 100000 {flags}")).exits(0).stdout;
+        assert!(read == content, "{flags}");
+    }
+    bench.fails("mount-check a.img --chip MX30LF1G08AA", 8, "geometry-mismatch");
+}
+
+#[test]
+fn a_chip_with_spare_area_by_its_name_and_without_its_spare_bytes() {
+    for (chip, spare, marked_bytes) in [("MX30LF1G08AA", 64, [(0, 1), (1, 1)]), ("MT29F1G01ABAFD", 128, [(0, 2), (1, 0)])] {
+        let bench = Bench::new();
+        let content = random(2, 200_000);
+        chip_with(&bench, chip, &content);
+        let image = bench.bytes("a.img");
+        assert_eq!(image.len(), 65536 * (2048 + spare));
+        let chip_file = bench.chip_file("a.img");
+        assert_eq!(chip_file["bad_blocks"], json!([]));
+        assert_eq!(chip_file["geometry"]["max_erase_cycles"], 100_000);
+        for (page, bytes) in marked_bytes {
+            let at = (40 * 64 + page) * (2048 + spare) + 2048;
+            assert!(image[at..at + bytes].iter().all(|&b| b == 0), "{chip}: page {page}");
+            assert!(image[at + bytes..at + spare].iter().all(|&b| b == 0xFF), "{chip}: page {page}");
+        }
+        for flags in ["--chip-file none", &format!("--chip-file none --chip {chip}")] {
+            let read = bench.run(&format!("read a.img --offset 100000 {flags}")).exits(0).stdout;
+            assert!(read == content, "{chip} {flags}");
+        }
+        let data: Vec<u8> = image.chunks(2048 + spare).flat_map(|page| page[..2048].iter().copied()).collect();
+        bench.put("b.img", &data);
+        for flags in ["", &format!("--chip {chip}")] {
+            let report = bench.report(&format!("mount-check b.img {flags}"));
+            assert_eq!((&report["geometry"]["spare_size"], &report["bad_blocks"]), (&json!(0), &json!([40])), "{flags}");
+            let read = bench.run(&format!("read b.img --offset 100000 {flags}")).exits(0).stdout;
+            assert!(read == content, "{chip} {flags}");
+        }
+    }
+}
