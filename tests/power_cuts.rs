@@ -7,15 +7,19 @@
 
 mod support;
 
+use nandimg::check::block;
+use nandimg::flash::faults::Tearable;
 use nandimg::flash::faults::{Cut, Faulty, LatentFault};
 use nandimg::flash::sim::SimFlash;
-use nandimg::flash::{Block, FlashHardware, Geometry, Operation};
+use nandimg::flash::{Block, FlashHardware, Geometry, Operation, PageAddr};
 use nandimg::ftl::Volume;
 use nandimg::ftl::block::{BlockVolume, FormatPlan, Mount};
 use nandimg::ftl::wear::WearPolicy;
 use nandimg::onflash::ftlj::Layout;
 use nandimg::{Error, Result};
 
+#[cfg(feature = "std")]
+use support::files::Files;
 use support::sweep::{Prepare, Ram, Report, Scenario, sweep};
 use support::{Log, Part, geometry, read_all};
 
@@ -34,10 +38,58 @@ fn fill(chip: &mut Faulty<SimFlash>, log: &mut Log, len: u64) -> Result<()> {
     session.sync()
 }
 
+/// Over the simulator, and over an image in a file.
 fn run(scenario: &Scenario) -> Report {
     let report = sweep(&Ram, scenario);
     report.assert_everywhere();
+    #[cfg(feature = "std")]
+    sweep(&Files::new(), scenario).assert_everywhere();
     report
+}
+
+/// What `fsck --repair` does.
+fn repair(mut hw: &mut dyn FlashHardware) -> Result<()> {
+    let found = block::check(&hw, &mut |_, _| {})?;
+    block::repair(&mut hw, found, &mut |_, _| {}).map(drop)
+}
+
+#[test]
+fn a_repair() {
+    let report = run(&Scenario {
+        prepare: |chip, log| {
+            fill(chip, log, 7 * BLOCK)?;
+            let mut session = log.mount(chip)?;
+            session.write(10, 2 * BLOCK)?;
+            session.sync()?;
+            let stale = session.volume.current().0.other().first_block(session.volume.layout());
+            let mapped: Vec<Block> = session.volume.map().iter().filter_map(|m| m.block()).take(2).collect();
+            drop(session);
+            let page = PageAddr { block: stale, page: 1 };
+            chip.inner_mut().overwrite(page, &[0xA5; 64])?;
+            mapped.iter().for_each(|&block| chip.inner_mut().set_factory_bad(block));
+            // A block that the repair takes fails, too.
+            chip.latent_mut().add(LatentFault { block: 14, on: Operation::Program, after: 2 });
+            Ok(())
+        },
+        run: |mut hw, log| {
+            let found = block::check(&hw, &mut |_, _| {})?;
+            let mut codes: Vec<_> = found.findings.iter().map(|f| f.code).collect();
+            codes.dedup();
+            assert_eq!(codes, ["slot-corrupt", "bad-table-incomplete", "mapped-bad-block"]);
+            repair(&mut hw)?;
+            let mut session = log.mount(hw)?;
+            session.write(3 * BLOCK + 7, BLOCK)?;
+            session.sync()
+        },
+        recover: repair,
+        inspect: |hw| {
+            let found = block::check(&hw, &mut |_, _| {}).expect("the check can be done");
+            assert!(found.findings.is_empty(), "the repair left something: {:?}", found.findings);
+            assert_eq!(hw.is_bad(Block(14)), Ok(true), "the repair met the block that fails");
+        },
+        ..Scenario::new("a repair", small(16))
+    });
+    assert_eq!(report.uncut.syncs, 1);
 }
 
 #[test]

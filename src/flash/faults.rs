@@ -147,6 +147,24 @@ pub struct Faulty<H> {
     interrupted: Option<(Operation, PageAddr)>,
 }
 
+impl<H> Faulty<H> {
+    /// The same faults, in the same state, around another chip: the same one opened anew, or a copy of it.
+    pub fn around<G>(&self, inner: G) -> Faulty<G> {
+        Faulty {
+            inner,
+            latent: self.latent.clone(),
+            unreadable: self.unreadable.clone(),
+            fail_from: self.fail_from,
+            cut: self.cut,
+            powered: self.powered,
+            operations: self.operations,
+            unsynced: self.unsynced.clone(),
+            erased: self.erased.clone(),
+            interrupted: self.interrupted,
+        }
+    }
+}
+
 impl<H: Tearable> Faulty<H> {
     /// `inner`, as yet without a fault.
     #[must_use]
@@ -173,22 +191,6 @@ impl<H: Tearable> Faulty<H> {
     /// The chip within, to be changed behind the faults' back.
     pub fn inner_mut(&mut self) -> &mut H {
         &mut self.inner
-    }
-
-    /// The same faults around another chip: one that was opened anew, say.
-    pub fn map<G>(self, f: impl FnOnce(H) -> G) -> Faulty<G> {
-        Faulty {
-            inner: f(self.inner),
-            latent: self.latent,
-            unreadable: self.unreadable,
-            fail_from: self.fail_from,
-            cut: self.cut,
-            powered: self.powered,
-            operations: self.operations,
-            unsynced: self.unsynced,
-            erased: self.erased,
-            interrupted: self.interrupted,
-        }
     }
 
     /// The plan of blocks that will fail.

@@ -4,6 +4,8 @@
 // Each test file is a crate of its own and takes from here what it needs.
 #![allow(dead_code)]
 
+#[cfg(feature = "std")]
+pub(crate) mod files;
 pub(crate) mod sweep;
 
 use std::ops::Range;

@@ -27,6 +27,11 @@ pub(crate) trait Medium {
     /// The chip as a process finds it that starts after the power came back.
     fn reopen(&self, chip: Faulty<Self::Chip>) -> Faulty<Self::Chip>;
 
+    /// The second cut comes at every so manieth operation.
+    fn second_cut_step(&self) -> usize {
+        1
+    }
+
     /// How often each block was really erased, if the medium knows.
     fn erases<'a>(&self, chip: &'a Faulty<Self::Chip>) -> Option<&'a [u32]>;
 }
@@ -222,7 +227,9 @@ impl<M: Medium> Sweep<'_, M> {
         let operations = uncut.operations() - before;
         self.check(&mut uncut, &mut recovered);
         *if undone { &mut self.report.undone } else { &mut self.report.took_effect } += 1;
-        for n in 0..operations {
+        // Shifted with the first cut, so that a step leaves out no operation in all.
+        let step = self.medium.second_cut_step();
+        for n in (n % step as u64..operations).step_by(step) {
             for cut in SECOND {
                 replay.second = Some((n, cut));
                 self.cut_again(self.medium.copy(&chip), log.clone(), (n, cut));

@@ -227,8 +227,10 @@ impl Previous {
             return Ok(Some(previous));
         }
         // The first block of slot A is 0, and that of slot B tells the size of the slots: either may be the only one left.
+        // What claims to be an entry is read as long as that takes no more than reading the chip a few times.
+        let mut budget = 4 * u64::from(layout.blocks) * u64::from(layout.block_size);
         for first in (0..=layout.blocks / 2).map(Block) {
-            let Some(old) = layout_by_entry(hw, layout, first)? else { continue };
+            let Some(old) = layout_by_entry(hw, layout, first, &mut budget)? else { continue };
             let a = Slot::read(hw, &old, SlotId::A)?;
             let b = Slot::read(hw, &old, SlotId::B)?;
             if let Some(previous) = found(&Survey { layout: old, a, b }) {
@@ -244,7 +246,12 @@ impl Previous {
 }
 
 /// The layout of the volume whose slot starts with block `first`, if an entry there says so.
-fn layout_by_entry<H: FlashHardware>(hw: &H, chip: &Layout, first: Block) -> Result<Option<Layout>> {
+fn layout_by_entry<H: FlashHardware>(
+    hw: &H,
+    chip: &Layout,
+    first: Block,
+    budget: &mut u64,
+) -> Result<Option<Layout>> {
     let mut head = vec![0; HEADER_LEN.min(chip.block_size as usize)];
     match hw.read(first, 0, &mut head) {
         Err(FlashError::Unreadable { .. }) => return Ok(None),
@@ -255,9 +262,10 @@ fn layout_by_entry<H: FlashHardware>(hw: &H, chip: &Layout, first: Block) -> Res
         Block(0) => (SlotId::A, header.entry_len().div_ceil(u64::from(chip.block_size))),
         Block(first) => (SlotId::B, u64::from(first)),
     };
-    if blocks_per_slot > u64::from(chip.blocks) {
+    if blocks_per_slot > u64::from(chip.blocks) || header.entry_len() > *budget {
         return Ok(None);
     }
+    *budget -= header.entry_len();
     let guess = Layout { blocks_per_slot: blocks_per_slot as u32, ..*chip };
     let Slot::Valid { metadata, .. } = Slot::read(hw, &guess, id)? else { return Ok(None) };
     let blocks = u32::try_from(metadata.erase_counts.len()).unwrap_or(u32::MAX);

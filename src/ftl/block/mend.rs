@@ -11,13 +11,14 @@ use crate::error::Result;
 use crate::flash::{Block, FlashError, FlashHardware};
 
 impl<H: FlashHardware> BlockVolume<H> {
-    /// Stage moving data off bad blocks, where it can still be read; nothing else is changed. Returns the blocks whose data
-    /// moves.
+    /// Stage moving data off bad blocks, where it can still be read. What was staged before is synced first. Returns the
+    /// blocks whose data moves.
     ///
     /// # Errors
     /// When the chip fails otherwise than by unreadable pages, or no free block is left; what was staged is given up.
     pub fn evacuate_bad_blocks(&mut self) -> Result<Vec<Block>> {
         self.check_writable()?;
+        self.sync()?;
         let mut moved = Vec::new();
         let mut data = vec![0; self.layout.block_size as usize];
         for i in 0..self.map.len() {
