@@ -15,6 +15,7 @@ use crate::ftl::bad_blocks::BadBlockTable;
 use crate::ftl::block::map::Mapping;
 use crate::ftl::block::slots::{Slot, SlotId};
 use crate::ftl::block::{BlockVolume, Choice, Mount, Survey, restart_sequence};
+use crate::ftl::wear::WearPolicy;
 use crate::onflash::ftlj::Metadata;
 
 const REWRITES_SLOT: &str = "writes a whole, current copy of the metadata into the slot";
@@ -74,6 +75,7 @@ fn check_slots<H: FlashHardware>(
         (&survey.a, &survey.b)
         && a == b
         && in_a != in_b
+        && SlotId::BOTH.into_iter().all(|id| survey.trouble(id).is_none())
     {
         let message = format!("both slots have sequence {a} and differ; slot A is used");
         findings.push(Finding::new("sequence-tie", Severity::Warning, message).mended_by(COMMITS));
@@ -267,18 +269,29 @@ fn mend<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<()> {
 }
 
 fn mend_metadata<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<()> {
-    let slot_is_bad = before.findings.iter().any(|f| f.code == "bad-slot-block");
-    if before.findings.iter().any(|f| f.code == "sequence-exhausted") && !slot_is_bad {
+    if needs_to_count_anew(hw, before)? {
         restart_sequence(hw)?;
     }
-    let mut volume = BlockVolume::mount(&mut *hw, &Mount::default())?;
+    // Data is moved where a finding says so, and not for the sake of wear.
+    let wear = WearPolicy { interval: u64::MAX, threshold: u32::MAX };
+    let mut volume = BlockVolume::mount(&mut *hw, &Mount { wear, ..Mount::default() })?;
     if volume.read_only().is_none() {
-        match volume.evacuate_bad_blocks() {
-            // What there is no room for stays where it is, and found.
-            Ok(_) | Err(Error::NoFreeBlock { .. }) => {}
-            Err(error) => return Err(error),
-        }
+        volume.evacuate_bad_blocks()?;
         volume.rewrite_metadata()?;
     }
     Ok(())
+}
+
+/// Whether the sequence number is the last one there is, or a repair could reach that.
+fn needs_to_count_anew<H: FlashHardware>(hw: &H, before: &Checked) -> Result<bool> {
+    let survey = Survey::read(hw)?;
+    let choice = survey.choose(None)?;
+    // Writing would go over evidence, or into a block that is bad.
+    if choice.read_only.is_some() || before.findings.iter().any(|f| f.code == "bad-slot-block") {
+        return Ok(false);
+    }
+    // Each block moves once at most, with a commit of its own where room is short.
+    let left = u64::from(survey.layout.blocks) + 2;
+    let volume = BlockVolume::mount(Inspected(hw), &Mount::default())?;
+    Ok(choice.sequence == u64::MAX || (choice.sequence > u64::MAX - left && volume.read_only().is_none()))
 }

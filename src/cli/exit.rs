@@ -115,6 +115,14 @@ impl Failure {
         Self { cause: self.cause.context(what), ..self }
     }
 
+    /// The same failure, with what follows from it.
+    pub(crate) fn and(self, consequence: impl fmt::Display) -> Self {
+        let message = self.message();
+        let said = format!("{consequence}");
+        let cause = if message.contains(&said) { self.cause } else { anyhow::anyhow!("{message}; {said}") };
+        Self { cause, ..self }
+    }
+
     /// The whole sentence.
     pub(crate) fn message(&self) -> String {
         format!("{:#}", self.cause)

@@ -274,7 +274,8 @@ fn show(report: &Value) -> String {
     let bad: Vec<u32> = serde_json::from_value(report["bad_blocks"].clone()).unwrap_or_default();
     text.push_str(&format!("bad blocks: {}\n", block_list(&bad)));
     if report["wear_carried_over"] == true {
-        text.push_str("erase counts were carried over\n");
+        let verb = if report["dry_run"] == true { "would be" } else { "were" };
+        text.push_str(&format!("erase counts {verb} carried over\n"));
     }
     text
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::args::ImageArgs;
 use super::exit::{Exit, Failure, Kind};
 use super::open::{Need, Opened, chip_file_path, open};
-use super::output::{Ui, size};
+use super::output::{Ui, count, size};
 use super::progress::Progress;
 use super::same_file::Inputs;
 
@@ -154,7 +154,9 @@ fn undo(args: &Args, path: &Path, ui: &Ui) -> Result<Exit, Failure> {
     }
     let blocks: Vec<u32> = undo.blocks.iter().map(|(block, _)| block.0).collect();
     let report = json!({ "clean": Value::Null, "findings": [], "restored": blocks });
-    ui.report(report, |_| format!("took the repair back: {} blocks restored\n", blocks.len()))?;
+    ui.report(report, |_| {
+        format!("took the repair back: {} restored\n", count(blocks.len() as u64, "block"))
+    })?;
     Ok(Exit::Done)
 }
 
@@ -246,9 +248,11 @@ fn show(checked: &Checked, repairing: bool) -> String {
     let verdict = if checked.is_clean() { "clean" } else { "damaged" };
     let mended = if mended > 0 { format!(", {mended} mended") } else { String::new() };
     text.push_str(&format!(
-        "{verdict}: {errors} errors, {warnings} warnings{mended}; {} blocks checked, {} pages ({}) read\n",
-        checked.blocks,
-        checked.pages,
+        "{verdict}: {}, {}{mended}; {} checked, {} ({}) read\n",
+        count(errors as u64, "error"),
+        count(warnings as u64, "warning"),
+        count(checked.blocks, "block"),
+        count(checked.pages, "page"),
         size(checked.bytes)
     ));
     text

@@ -286,10 +286,8 @@ mod tests {
 
     #[test]
     fn contradictions_name_both_values() {
-        let chip = ChipFile {
-            geometry: Some(ChipGeometry { block_size: Some(8192), ..ChipGeometry::default() }),
-            ..ChipFile::default()
-        };
+        let mut chip = ChipFile::default();
+        chip.geometry = Some(ChipGeometry { block_size: Some(8192), ..ChipGeometry::default() });
         let failure = flags(4096, None).and(Claims::of_chip_file(&chip)).unwrap_err();
         assert_eq!(failure.kind, Kind::GeometryMismatch);
         assert!(

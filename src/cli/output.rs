@@ -165,6 +165,11 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
+/// A number of things for a person: `1 block`, `2 blocks`.
+pub(crate) fn count(n: u64, thing: &str) -> String {
+    if n == 1 { format!("{n} {thing}") } else { format!("{n} {thing}s") }
+}
+
 /// Block numbers for a person: ranges where they run on, `none` where there is none.
 pub(crate) fn block_list(blocks: &[u32]) -> String {
     let mut ranges: Vec<(u32, u32)> = Vec::new();
@@ -190,6 +195,7 @@ mod tests {
         assert_eq!(size(0), "0 B");
         assert_eq!(size(2048), "2 KiB");
         assert_eq!(size(1_057_088), "1.01 MiB");
+        assert_eq!((count(0, "block"), count(1, "block")), ("0 blocks".to_string(), "1 block".to_string()));
         assert_eq!(block_list(&[]), "none");
         assert_eq!(block_list(&[3, 7, 8, 9, 12]), "3, 7-9, 12");
     }

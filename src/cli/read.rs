@@ -16,7 +16,7 @@ use super::args::{ImageArgs, parse_size};
 use super::exit::{Exit, Failure, Kind};
 use super::mount_check::hex;
 use super::open::{chip_file_path, mount};
-use super::output::{Ui, error_object, size, stdout_failure};
+use super::output::{Ui, count, error_object, size, stdout_failure};
 use super::progress::Progress;
 use super::same_file::Inputs;
 
@@ -101,16 +101,30 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
         ui.print_json(report)?;
     }
     stopped?;
-    for hole in &holes {
-        ui.warn(&format!(
-            "bytes {}..{} are missing: {}",
-            hole.offset,
-            hole.offset + hole.length,
-            hole.reason
-        ));
+    for line in describe_holes(&holes) {
+        ui.warn(&line);
     }
     ui.status(&format!("read {bytes} bytes ({}) from offset {}", size(bytes), args.offset));
     Ok(if holes.is_empty() { Exit::Done } else { Exit::Damage })
+}
+
+/// Holes for a person: those that follow each other in one block are one.
+fn describe_holes(holes: &[Hole]) -> Vec<String> {
+    let follows = |a: &Hole, b: &Hole| {
+        a.offset + a.length == b.offset
+            && a.at.is_some()
+            && a.at.map(|at| at.block) == b.at.map(|at| at.block)
+    };
+    let describe = |run: &[Hole]| {
+        let (first, last) = run.first().zip(run.last())?;
+        let end = last.offset + last.length;
+        let and_more = match run.len() {
+            1 => String::new(),
+            n => format!(", nor {} after it", count(n as u64 - 1, "page")),
+        };
+        Some(format!("bytes {}..{end} are missing: {}{and_more}", first.offset, first.reason))
+    };
+    holes.chunk_by(follows).filter_map(describe).collect()
 }
 
 /// Where the bytes go.

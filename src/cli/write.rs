@@ -16,7 +16,7 @@ use super::args::{ImageArgs, parse_size};
 use super::exit::{Exit, Failure};
 use super::mount_check::hex;
 use super::open::{chip_file_path, mount};
-use super::output::{Ui, size};
+use super::output::{Ui, count, size};
 use super::progress::Progress;
 use super::same_file::Inputs;
 
@@ -65,11 +65,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     });
     let bytes = written.map_err(|failure| {
         volume.rollback();
-        let kept = match volume.commits() {
-            0 => "nothing has been changed".to_string(),
-            n => format!("{n} earlier batches had to be committed to free space, and stay: the volume now has {} bytes", volume.len()),
-        };
-        failure.context(kept)
+        failure.and(what_stays(&volume))
     })?;
     for warning in worn(&volume) {
         ui.warn(&warning);
@@ -83,6 +79,21 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     });
     ui.report(report, show)?;
     Ok(Exit::Done)
+}
+
+/// What a write that failed leaves behind.
+fn what_stays<V: Volume>(volume: &V) -> String {
+    match (volume.commits(), volume.read_only()) {
+        (_, Some(reason)) => reason.to_string(),
+        (0, None) => "nothing has been changed".to_string(),
+        (n, None) => {
+            let parts = count(n, "earlier part");
+            format!(
+                "{parts} of it had to be committed to free space, and the volume now has {} bytes",
+                volume.len()
+            )
+        }
+    }
 }
 
 /// A write that is known not to fit is refused before anything is changed.

@@ -138,7 +138,9 @@ impl FormatPlan {
     pub fn execute<H: FlashHardware>(mut self, hw: &mut H) -> Result<()> {
         self.make_room(hw)?;
         let target = self.target();
-        let sequence = self.previous.as_ref().map_or(1, |p| p.sequence.checked_add(1).unwrap_or(1));
+        // No chip lives to see the middle: such a number is damage, and leaves too few to go on from.
+        let next = self.previous.as_ref().map(|p| p.sequence).filter(|&n| n < u64::MAX / 2);
+        let sequence = next.unwrap_or(0) + 1;
         let stale = self.stale_blocks(target);
         let mut counts = self.carried_counts();
         let erased = target.blocks(&self.layout).chain(stale.iter().copied());

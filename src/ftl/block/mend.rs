@@ -7,15 +7,15 @@ use super::map::{LogicalBlock, Mapping};
 use super::mount::Survey;
 use super::slots::{self, SlotId};
 use super::{BlockVolume, Volume};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flash::{Block, FlashError, FlashHardware};
 
 impl<H: FlashHardware> BlockVolume<H> {
-    /// Stage moving data off bad blocks, where it can still be read. What was staged before is synced first. Returns the
-    /// blocks whose data moves.
+    /// Stage moving data off bad blocks, where it can still be read and free blocks last. What was staged before is
+    /// synced first. Returns the blocks whose data moves.
     ///
     /// # Errors
-    /// When the chip fails otherwise than by unreadable pages, or no free block is left; what was staged is given up.
+    /// When the chip fails otherwise than by unreadable pages; what was staged is given up.
     pub fn evacuate_bad_blocks(&mut self) -> Result<Vec<Block>> {
         self.check_writable()?;
         self.sync()?;
@@ -30,8 +30,15 @@ impl<H: FlashHardware> BlockVolume<H> {
                 Err(FlashError::Unreadable { .. }) => continue,
                 read => read?,
             }
-            self.or_rollback(|volume| volume.place(LogicalBlock(i as u32), &data))?;
-            moved.push(block);
+            match self.place(LogicalBlock(i as u32), &data) {
+                Ok(()) => moved.push(block),
+                // What there is no room for stays where it is.
+                Err(Error::NoFreeBlock { .. }) => break,
+                Err(error) => {
+                    self.rollback();
+                    return Err(error);
+                }
+            }
         }
         Ok(moved)
     }

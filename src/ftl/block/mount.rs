@@ -108,8 +108,9 @@ impl Survey {
         if let Some(trouble) = self.trouble(slot.other()) {
             choice.fallback =
                 Some(format!("mounts from {slot} (sequence {sequence}); {} is {trouble}", slot.other()));
-            if self.slot(slot.other()).sequence() > Some(sequence) {
-                choice.read_only = Some(format!("{} is newer and cannot be used: {trouble}", slot.other()));
+            if self.slot(slot.other()).sequence() >= Some(sequence) {
+                choice.read_only =
+                    Some(format!("{} is no older and cannot be used: {trouble}", slot.other()));
             }
         }
         Ok(choice)

@@ -61,7 +61,10 @@ impl SlotId {
     /// The slot that `block` belongs to, if any.
     #[must_use]
     pub fn of_block(block: Block, layout: &Layout) -> Option<Self> {
-        Self::BOTH.into_iter().find(|slot| slot.blocks(layout).any(|b| b == block))
+        Self::BOTH.into_iter().find(|slot| {
+            let first = slot.first_block(layout).0;
+            (first..first + layout.blocks_per_slot).contains(&block.0)
+        })
     }
 }
 
