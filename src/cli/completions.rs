@@ -4,10 +4,11 @@ use std::io;
 
 use clap::{CommandFactory, ValueEnum};
 use clap_complete::Shell;
+use serde_json::json;
 
 use super::Cli;
 use super::exit::{Exit, Failure};
-use super::output::stdout_failure;
+use super::output::Ui;
 
 /// Print a completion script, or the manual page.
 #[derive(Debug, clap::Args)]
@@ -28,7 +29,7 @@ enum Target {
     Man,
 }
 
-pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
+pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let mut command = Cli::command();
     let mut text = Vec::new();
     let shell = match args.shell {
@@ -43,7 +44,9 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         Some(shell) => clap_complete::generate(shell, &mut command, "nandimg", &mut text),
         None => manual(command, &mut text)?,
     }
-    io::Write::write_all(&mut io::stdout(), &text).map_err(stdout_failure)?;
+    let name = args.shell.to_possible_value().map(|value| value.get_name().to_string());
+    let script = String::from_utf8_lossy(&text);
+    ui.report(json!({ "shell": name, "script": script }), |_| script.to_string())?;
     Ok(Exit::Done)
 }
 

@@ -15,9 +15,10 @@ use serde_json::{Value, json};
 use super::args::{BlockList, ImageArgs, parse_blocks};
 use super::exit::{Exit, Failure, Kind};
 use super::geometry::{Claims, Resolved, describe, preset_marker};
-use super::open::{chip_file_path, load_chip_file, lock_file};
+use super::open::{chip_file_path, find_chip_file, lock_file};
 use super::output::{Ui, block_list, size, table};
 use super::progress::Progress;
+use super::same_file::{Inputs, refuse_stdout};
 
 /// Make a new image, or put a fresh volume on an existing one
 #[derive(Debug, clap::Args)]
@@ -65,6 +66,9 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
             "the page-mapped format is not there yet: use --mapping block",
         ));
     }
+    refuse_stdout(&args.image)?;
+    let chip_file = chip_file_path(&args.image.image, &args.image.geometry);
+    Inputs { image: &args.image.image, chip_file: None }.refuse_as_output(chip_file.as_deref())?;
     let image = &args.image.image;
     let context = |failure: Failure| failure.context(format!("cannot format {}", image.display()));
     match std::fs::metadata(image) {
@@ -110,6 +114,7 @@ impl<'a> Job<'a> {
         let without_spare = geometry.spare_size() == 0;
         let worth_it = !without_spare
             || resolved.page_size_known
+            || args.image.geometry.chip_file.is_some()
             || geometry.max_erase_cycles().is_some()
             || args.bad_blocks.is_some();
         if worth_it || chip.is_some() {
@@ -162,7 +167,7 @@ impl<'a> Job<'a> {
 
 fn format_new(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let image = args.image.image.as_path();
-    let chip = load_chip_file(image, &args.image.geometry)?;
+    let chip = find_chip_file(image, &args.image.geometry)?;
     let job = Job::new(args, ui, Claims::of_flags(&args.image.geometry), chip, None)?;
     let plan = job.plan(&BlankChip(job.resolved.geometry))?;
     let report = job.report(&plan);
@@ -200,7 +205,7 @@ fn format_existing(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let image = args.image.image.as_path();
     let access = if args.dry_run { Access::ReadOnly } else { Access::ReadWrite };
     let file = lock_file(image, access, ui)?;
-    let chip = load_chip_file(image, &args.image.geometry)?;
+    let chip = find_chip_file(image, &args.image.geometry)?;
     let claims = Claims::of_flags(&args.image.geometry).without_spare_if_so(file.len);
     let claims = add_what_is_found(claims, &file, chip.as_ref())?;
     let job = Job::new(args, ui, claims, chip, Some(file.len))?;

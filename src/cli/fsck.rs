@@ -15,7 +15,7 @@ use super::exit::{Exit, Failure, Kind};
 use super::open::{Need, Opened, chip_file_path, open};
 use super::output::{Ui, count, size};
 use super::progress::Progress;
-use super::same_file::Inputs;
+use super::same_file::{Inputs, refuse_stdout};
 
 /// Check everything; with --repair, mend what can be mended without guessing
 #[derive(Debug, clap::Args)]
@@ -34,6 +34,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
+    refuse_stdout(&args.image)?;
     if let Some(path) = &args.undo_from {
         return undo(args, path, ui);
     }
@@ -80,7 +81,7 @@ fn repair(
 ) -> Result<Checked, Failure> {
     let mut flash = opened.flash;
     let Some(path) = undo else {
-        return Ok(block::repair(&mut flash, found, progress)?);
+        return keep_what_failed(block::repair(&mut flash, found, progress), &mut flash);
     };
     let context = |e: std::io::Error| {
         Failure::from(e).context(format!("cannot write the undo file {}", path.display()))
@@ -90,9 +91,17 @@ fn repair(
     let writer = UndoWriter::create(path, &header).map_err(context)?;
     let log: Box<dyn ChangeLog> = Box::new(writer.try_clone().map_err(context)?);
     flash.set_change_log(log);
-    let result = block::repair(&mut flash, found, progress);
+    let result = keep_what_failed(block::repair(&mut flash, found, progress), &mut flash);
     // Also a repair that failed half-way can be taken back.
     writer.finish(&after(&flash, &before)?).map_err(context)?;
+    result
+}
+
+/// A repair that failed may have learnt of blocks that fail, which is worth keeping in the chip file.
+fn keep_what_failed(result: nandimg::Result<Checked>, flash: &mut ImageFile) -> Result<Checked, Failure> {
+    if result.is_err() {
+        let _ = flash.sync();
+    }
     Ok(result?)
 }
 
@@ -205,14 +214,20 @@ fn refuse_if_changed(flash: &ImageFile, undo: &Undo, chip_path: Option<&Path>) -
             (None, None) if saved.contains(&block) => None,
             (None, None) => Some(*before),
         };
-        if expected.is_some_and(|expected| expected != now) {
+        // A block that is back already is what an undo that was cut short leaves.
+        if expected.is_some_and(|expected| expected != now && *before != now) {
             return changed(format!("{block}"));
         }
     }
     let Some(path) = chip_path else { return Ok(()) };
-    let chip = read_if_there(path)?.unwrap_or_default();
+    let chip = read_if_there(path)?;
+    if chip == undo.header.chip_file {
+        return Ok(());
+    }
     match &undo.after {
-        Some(after) if after.chip_file != hash(&chip) => changed(format!("the chip file {}", path.display())),
+        Some(after) if after.chip_file != hash(&chip.unwrap_or_default()) => {
+            changed(format!("the chip file {}", path.display()))
+        }
         _ => Ok(()),
     }
 }

@@ -196,7 +196,7 @@ fn blocks_in(file_len: u64, raw_block: u64, first_block: u32) -> Result<u32, Fai
 
 /// The page size to work with where none is known and it changes no byte.
 fn assumed_page_size(block_size: u32) -> u32 {
-    let largest_power = 1 << block_size.trailing_zeros();
+    let largest_power = 1u32.checked_shl(block_size.trailing_zeros()).unwrap_or(0);
     if largest_power >= 256 { largest_power.min(2048) } else { block_size.max(1) }
 }
 

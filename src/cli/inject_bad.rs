@@ -15,6 +15,7 @@ use super::args::{BitPlace, BlockList, ImageArgs, parse_bit_place, parse_blocks}
 use super::exit::{Exit, Failure, Kind};
 use super::open::{Need, Opened, open};
 use super::output::{Ui, block_list, table};
+use super::same_file::refuse_stdout;
 
 /// Make blocks bad, now or later, or flip stored bits
 ///
@@ -101,6 +102,7 @@ impl Args {
 
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     args.check()?;
+    refuse_stdout(&args.image)?;
     let access = if args.changes_anything() { Access::ReadWrite } else { Access::ReadOnly };
     let mut opened = open(&args.image, access, Need::Geometry, ui)?;
     let good = good_blocks(&opened)?;

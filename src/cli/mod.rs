@@ -16,11 +16,12 @@ mod same_file;
 mod wear_report;
 mod write;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use self::exit::{Exit, Failure};
+use self::exit::{Exit, Failure, Kind};
 use self::output::Ui;
 
 /// Format, mount, read, write, check, repair, wear and break raw NAND flash images.
@@ -98,7 +99,7 @@ impl Command {
             Self::Fsck(args) => fsck::run(args, ui),
             Self::WearReport(args) => wear_report::run(args, ui),
             Self::InjectBad(args) => inject_bad::run(args, ui),
-            Self::Completions(args) => completions::run(args),
+            Self::Completions(args) => completions::run(args, ui),
         }
     }
 }
@@ -106,8 +107,7 @@ impl Command {
 /// Parse the command line, run the command, and say how it went.
 pub(crate) fn main() -> ExitCode {
     if asks_for_chips(std::env::args_os()) {
-        println!("{}", args::list_chips());
-        return Exit::Done.into();
+        return print_chips().into();
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -121,6 +121,19 @@ pub(crate) fn main() -> ExitCode {
     match cli.command.run(&ui) {
         Ok(exit) => exit.into(),
         Err(failure) => ui.fail(&failure).into(),
+    }
+}
+
+fn print_chips() -> Exit {
+    match output::print(&format!("{}\n", args::list_chips())) {
+        Ok(()) => Exit::Done,
+        Err(failure) => {
+            if failure.kind != Kind::ReaderGone {
+                // Where standard error is closed too, the exit status is left to speak.
+                let _ = writeln!(io::stderr(), "error: {}", failure.message());
+            }
+            failure.kind.exit()
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use super::geometry;
 use super::open::{Need, Opened, open};
 use super::output::{Ui, block_list, error_object, size, table};
 use super::progress::Progress;
+use super::same_file::refuse_stdout;
 
 /// Say whether and how an image would mount
 #[derive(Debug, clap::Args)]
@@ -28,6 +29,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
+    refuse_stdout(&args.image)?;
     let opened = open(&args.image, Access::ReadOnly, Need::Volume, ui)?;
     let survey = Survey::read(&opened.flash)?;
     let copies: Vec<Value> = survey.copies().iter().map(|copy| show_copy(copy, &opened.flash)).collect();
@@ -128,6 +130,9 @@ fn show(report: &Value) -> String {
     let mut line = |name: &str, value: String| text.push_str(&format!("  {name:<14} {value}\n"));
     if let Some(reason) = report["reason"].as_str() {
         line("reason", reason.to_string());
+    }
+    for warning in report["warnings"].as_array().into_iter().flatten().filter(|w| **w != report["reason"]) {
+        line("warning", warning.as_str().unwrap_or_default().to_string());
     }
     line("mapping", report["mapping"].as_str().unwrap_or_default().to_string());
     line("geometry", geometry::describe(&report["geometry"]));

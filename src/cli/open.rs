@@ -43,14 +43,22 @@ pub(crate) fn chip_file_path(image: &Path, args: &GeometryArgs) -> Option<PathBu
 }
 
 /// The chip file of an image, where there is one.
-pub(crate) fn load_chip_file(image: &Path, args: &GeometryArgs) -> Result<Option<ChipFile>, Failure> {
+pub(crate) fn find_chip_file(image: &Path, args: &GeometryArgs) -> Result<Option<ChipFile>, Failure> {
     let Some(path) = chip_file_path(image, args) else { return Ok(None) };
-    let context = format!("cannot use the chip file {}", path.display());
-    let loaded = ChipFile::load(&path).map_err(|e| Failure::from(e).context(context.clone()))?;
-    if loaded.is_none() && args.chip_file.is_some() {
-        return Err(Failure::new(Kind::NotFound, "there is no such file").context(context));
+    let in_chip_file = |e| Failure::from(e).context(format!("cannot use the chip file {}", path.display()));
+    ChipFile::load(&path).map_err(in_chip_file)
+}
+
+/// The same; one that is asked for by name must be there.
+fn load_chip_file(image: &Path, args: &GeometryArgs) -> Result<Option<ChipFile>, Failure> {
+    let loaded = find_chip_file(image, args)?;
+    match (&loaded, chip_file_path(image, args)) {
+        (None, Some(path)) if args.chip_file.is_some() => {
+            let context = format!("cannot use the chip file {}", path.display());
+            Err(Failure::new(Kind::NotFound, "there is no such file").context(context))
+        }
+        _ => Ok(loaded),
     }
-    Ok(loaded)
 }
 
 /// Open the file at `path` and lock it.
@@ -112,6 +120,14 @@ fn find_geometry(file: &LockedFile, claims: Claims, need: Need, ui: &Ui) -> Resu
         }
         [_, _, ..] => return Err(ambiguous(&agreeing)),
         [] => {}
+    }
+    if let (Some((claimed, from)), SlotsSeen::Entry { blocks }) = (claims.blocks, seen)
+        && blocks != claimed as usize
+    {
+        let message = format!(
+            "the number of blocks is {claimed} according to {from}, and {blocks} according to the flash itself"
+        );
+        return Err(Failure::new(Kind::GeometryMismatch, message));
     }
     if let Some(found) = search.volumes.first() {
         claims.and(Claims::of_flash(found))?;

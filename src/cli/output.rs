@@ -105,11 +105,13 @@ impl Ui {
         if failure.kind == Kind::ReaderGone {
             return Exit::Done;
         }
-        if self.json && !self.answered.get() && failure.kind != Kind::Usage {
-            // A report that cannot be printed leaves the exit status to speak.
-            let _ = self.print_json(json!({ "error": error_object(failure) }));
-        }
-        if !self.json || failure.kind == Kind::Usage {
+        let in_json = self.json && failure.kind != Kind::Usage;
+        let told = match self.answered.get() {
+            false => in_json && self.print_json(json!({ "error": error_object(failure) })).is_ok(),
+            // The object holds what went wrong, unless it is the object that could not be printed.
+            true => in_json && failure.kind != Kind::Io,
+        };
+        if !told {
             self.say("error:", "\x1b[1;31m", &failure.message());
         }
         failure.kind.exit()
@@ -122,7 +124,7 @@ pub(crate) fn error_object(failure: &Failure) -> Value {
 }
 
 /// Write `text` to standard output.
-fn print(text: &str) -> Result<(), Failure> {
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(stdout_failure)
 }

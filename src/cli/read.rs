@@ -18,7 +18,7 @@ use super::mount_check::hex;
 use super::open::{chip_file_path, mount};
 use super::output::{Ui, count, error_object, size, stdout_failure};
 use super::progress::Progress;
-use super::same_file::Inputs;
+use super::same_file::{Inputs, refuse_stdout};
 
 /// Copy logical bytes out of an image
 #[derive(Debug, clap::Args)]
@@ -75,6 +75,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     }
     let chip_file = chip_file_path(&args.image.image, &args.image.geometry);
     Inputs { image: &args.image.image, chip_file: chip_file.as_deref() }.refuse_as_output(output)?;
+    refuse_stdout(&args.image)?;
     let options = Mount { read_only: true, sequence: args.sequence, ..Mount::default() };
     let mounted = mount(&args.image, Access::ReadOnly, &options, ui)?;
     let volume = &mounted.volume;

@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
+use nandimg::flash::file_io::directory_of;
 use same_file::Handle;
 
+use super::args::ImageArgs;
 use super::exit::{Failure, Kind};
+use super::open::chip_file_path;
 
 /// The image's chip file and the image itself, to hold outputs against.
 pub(crate) struct Inputs<'a> {
@@ -22,7 +25,7 @@ impl Inputs<'_> {
         let name = output.map_or("standard output".into(), |path| path.display().to_string());
         let clashes = |path: &Path| match &handle {
             Some(output) => self::handle(path).is_some_and(|input| input == *output),
-            None => output.is_some_and(|output| output == path),
+            None => output.is_some_and(|output| is_same_name(output, path)),
         };
         for (path, what) in [(Some(self.image), "the image"), (self.chip_file, "the image's chip file")] {
             if path.is_some_and(clashes) {
@@ -47,6 +50,18 @@ impl Inputs<'_> {
         }
         Ok(())
     }
+}
+
+/// Refuse standard output if it is the image or its chip file: a report would land in it.
+pub(crate) fn refuse_stdout(args: &ImageArgs) -> Result<(), Failure> {
+    let chip_file = chip_file_path(&args.image, &args.geometry);
+    Inputs { image: &args.image, chip_file: chip_file.as_deref() }.refuse_as_output(None)
+}
+
+/// Whether two names are one place, where there may be no file yet.
+fn is_same_name(a: &Path, b: &Path) -> bool {
+    let place = |path: &Path| Some((directory_of(path).canonicalize().ok()?, path.file_name()?.to_owned()));
+    a == b || place(a).is_some_and(|a| place(b) == Some(a))
 }
 
 /// What identifies the file at `path`; only regular files are opened for it, since opening others may wait.

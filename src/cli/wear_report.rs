@@ -13,6 +13,7 @@ use super::args::{GeometryArgs, ImageArgs};
 use super::exit::{Exit, Failure};
 use super::open::mount;
 use super::output::{Ui, block_list, table};
+use super::same_file::refuse_stdout;
 
 /// Show erase counts, bad blocks and remaining life
 #[derive(Debug, clap::Args)]
@@ -26,8 +27,10 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let mut exit = Exit::Done;
+    let name = |image: &PathBuf| ImageArgs { image: image.clone(), geometry: args.geometry.clone() };
+    args.images.iter().try_for_each(|image| refuse_stdout(&name(image)))?;
     for image in &args.images {
-        let named = ImageArgs { image: image.clone(), geometry: args.geometry.clone() };
+        let named = name(image);
         match report_on(&named, ui) {
             Ok(mut report) => {
                 if args.images.len() > 1 {

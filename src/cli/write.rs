@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use nandimg::Error;
+use nandimg::flash::FlashHardware;
 use nandimg::flash::file_io::Access;
 use nandimg::ftl::Volume;
 use nandimg::ftl::block::Mount;
@@ -18,7 +19,7 @@ use super::mount_check::hex;
 use super::open::{chip_file_path, mount};
 use super::output::{Ui, count, size};
 use super::progress::Progress;
-use super::same_file::Inputs;
+use super::same_file::{Inputs, refuse_stdout};
 
 /// Copy bytes into an image
 #[derive(Debug, clap::Args)]
@@ -46,6 +47,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let input = args.input.as_deref().filter(|path| path.as_os_str() != "-");
     let chip_file = chip_file_path(&args.image.image, &args.image.geometry);
     Inputs { image: &args.image.image, chip_file: chip_file.as_deref() }.refuse_as_input(input)?;
+    refuse_stdout(&args.image)?;
     let mut source = Source::open(input)?;
     let wear = WearPolicy { interval: args.wear_interval, threshold: args.wear_threshold };
     let mounted = mount(&args.image, Access::ReadWrite, &Mount { wear, ..Mount::default() }, ui)?;
@@ -63,10 +65,16 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
         volume.sync()?;
         Ok(bytes)
     });
-    let bytes = written.map_err(|failure| {
-        volume.rollback();
-        failure.and(what_stays(&volume))
-    })?;
+    let bytes = match written {
+        Ok(bytes) => bytes,
+        Err(failure) => {
+            volume.rollback();
+            let failure = failure.and(what_stays(&volume));
+            // Which blocks failed is worth keeping in the chip file; the failure is what there is to be told.
+            let _ = volume.into_flash().sync();
+            return Err(failure);
+        }
+    };
     for warning in worn(&volume) {
         ui.warn(&warning);
     }

@@ -16,6 +16,9 @@ pub const SCHEMA: &str = "nandimg.chip/1";
 /// No chip file is nearly as large as this many bytes.
 const MAX_LEN: u64 = 16 << 20;
 
+/// Commas and brackets of what others keep in a chip file: each may take a hundred times its size in RAM.
+const MAX_OTHER: usize = 1 << 16;
+
 /// The content of a chip file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChipFile {
@@ -35,6 +38,15 @@ pub struct ChipFile {
     /// What others keep here is kept.
     #[serde(flatten)]
     other: serde_json::Map<String, serde_json::Value>,
+}
+
+/// The parts of a chip file that grow with the chip.
+#[derive(Deserialize)]
+struct Lists {
+    #[serde(default)]
+    bad_blocks: Vec<u32>,
+    #[serde(default)]
+    faults: Vec<LatentFault>,
 }
 
 /// A geometry of which parts may be unknown.
@@ -138,8 +150,15 @@ impl ChipFile {
     /// # Errors
     /// When they are none.
     pub fn parse(bytes: &[u8]) -> Result<Self, ChipFileError> {
-        let chip: Self =
-            serde_json::from_slice(bytes).map_err(|error| ChipFileError::Invalid(error.to_string()))?;
+        let invalid = |error: serde_json::Error| ChipFileError::Invalid(error.to_string());
+        let lists: Lists = serde_json::from_slice(bytes).map_err(invalid)?;
+        let expected = 4 * lists.faults.len() + lists.bad_blocks.len();
+        let found = bytes.iter().filter(|b| matches!(b, b',' | b'[' | b'{')).count();
+        if found > expected + MAX_OTHER {
+            return Err(ChipFileError::Invalid("it holds far more than what a chip knows".into()));
+        }
+        drop(lists);
+        let chip: Self = serde_json::from_slice(bytes).map_err(invalid)?;
         if chip.schema != SCHEMA {
             return Err(ChipFileError::Invalid(format!("its schema is {:?}, not {SCHEMA:?}", chip.schema)));
         }

@@ -28,10 +28,19 @@ pub struct LatentFaults {
 }
 
 impl LatentFaults {
-    /// A plan of these faults.
+    /// A plan of these faults; of several for the same block and operation, the one that is due first.
     #[must_use]
     pub fn new(faults: Vec<LatentFault>) -> Self {
-        Self { faults }
+        let mut places = BTreeMap::new();
+        let mut plan: Vec<LatentFault> = Vec::new();
+        for fault in faults {
+            let place = *places.entry((fault.block, fault.on)).or_insert(plan.len());
+            match plan.get_mut(place) {
+                Some(same) => same.after = same.after.min(fault.after),
+                None => plan.push(fault),
+            }
+        }
+        Self { faults: plan }
     }
 
     /// The plan as it stands.

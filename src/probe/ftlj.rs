@@ -81,6 +81,8 @@ struct Entry {
     page_size: u32,
     spare_size: u32,
     blocks: u32,
+    /// Logical blocks that its map has room for.
+    mapped: usize,
     len: u64,
 }
 
@@ -179,7 +181,8 @@ fn verify<S: ReadAt + ?Sized>(source: &S, offset: u64, work: &mut u64) -> io::Re
         if let Ok((_, metadata)) = Metadata::decode(&bytes)
             && let Ok(blocks) = u32::try_from(metadata.erase_counts.len())
         {
-            return Ok(Verdict::Entry(Entry { offset, page_size, spare_size, blocks, len }));
+            let mapped = metadata.map.len();
+            return Ok(Verdict::Entry(Entry { offset, page_size, spare_size, blocks, mapped, len }));
         }
     }
     Ok(Verdict::No)
@@ -340,6 +343,8 @@ fn explain<S: ReadAt + ?Sized>(
         let head = slot_head(source, other)?;
         score += if head == MAGIC { 2 } else { u32::from(head == [0xFF; 4]) };
     }
+    // A format gives the map an entry for each logical block, and how many there are depends on the block size.
+    score += 2 * u32::from(entry.mapped == layout.logical_blocks as usize);
     let page_size = (shape.spare_size > 0).then_some(shape.page_size);
     let (spare_size, block_size, blocks) = (shape.spare_size, shape.block_size, entry.blocks);
     Ok(Some(FoundVolume { page_size, spare_size, block_size, blocks, first_block, fills_file, score }))

@@ -78,7 +78,7 @@ impl<H: FlashHardware> BlockVolume<H> {
                 self.layout.slot_len()
             )));
         }
-        let written = slots::write(&mut self.hw, &self.layout, target, bytes).and_then(|()| self.hw.sync());
+        let written = slots::write(&mut self.hw, &self.layout, target, bytes);
         written.map_err(|error| self.lose_slot(target, error))
     }
 

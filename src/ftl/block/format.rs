@@ -161,7 +161,6 @@ impl FormatPlan {
             stale.iter().try_for_each(|&block| hw.erase(block))?;
         }
         slots::write(hw, &self.layout, target, &metadata.encode(sequence))?;
-        hw.sync()?;
         if self.previous.is_some() {
             stale.iter().try_for_each(|&block| hw.erase(block))?;
             hw.sync()?;
@@ -194,8 +193,8 @@ impl FormatPlan {
                 *count = count.saturating_add(1);
             }
         }
-        slots::write(hw, &previous.layout, previous.slot, &previous.metadata.encode(previous.sequence))?;
-        Ok(hw.sync()?)
+        let entry = previous.metadata.encode(previous.sequence);
+        Ok(slots::write(hw, &previous.layout, previous.slot, &entry)?)
     }
 
     /// Blocks of slots, old and new, that hold no copy of the fresh volume.

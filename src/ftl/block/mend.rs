@@ -69,7 +69,6 @@ pub fn restart_sequence<H: FlashHardware>(hw: &mut H) -> Result<()> {
         }
     }
     slots::write(hw, &layout, last.other(), &metadata.encode(1))?;
-    hw.sync()?;
     slots::erase(hw, &layout, last)?;
     Ok(hw.sync()?)
 }

@@ -188,11 +188,27 @@ pub(super) fn erase<H: FlashHardware>(
     id.blocks(layout).try_for_each(|block| hw.erase(block))
 }
 
-/// Erase the slot at `id` and program `entry` into it, in rising order, padded with 0xFF to whole pages.
+/// Make `entry` the content of the slot at `id`, durably, and see that it reads back: a copy that cannot be read must not
+/// count as one.
 ///
 /// # Errors
 /// When the chip fails.
 pub(super) fn write<H: FlashHardware>(
+    hw: &mut H,
+    layout: &Layout,
+    id: SlotId,
+    entry: &[u8],
+) -> core::result::Result<(), FlashError> {
+    erase_and_program(hw, layout, id, entry)?;
+    hw.sync()?;
+    if read_start(hw, layout, id, entry.len() as u64)? == entry {
+        return Ok(());
+    }
+    Err(FlashError::Io(alloc::format!("{id} does not hold what was written to it")))
+}
+
+/// Erase the slot at `id` and program `entry` into it, in rising order, padded with 0xFF to whole pages.
+fn erase_and_program<H: FlashHardware>(
     hw: &mut H,
     layout: &Layout,
     id: SlotId,
