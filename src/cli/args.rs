@@ -37,7 +37,7 @@ pub(crate) struct GeometryArgs {
     #[arg(long, help_heading = "Geometry", value_name = "N", value_parser = parse_size_u32)]
     pub(crate) first_block: Option<u32>,
     /// Rated program/erase cycles of a block
-    #[arg(long, help_heading = "Geometry", value_name = "N", value_parser = parse_size_u32)]
+    #[arg(long, help_heading = "Geometry", value_name = "N", value_parser = parse_cycles)]
     pub(crate) max_erase_cycles: Option<u32>,
     /// The chip file, if not IMAGE.chip.json; "none" for none
     #[arg(long, help_heading = "Geometry", value_name = "PATH")]
@@ -90,6 +90,11 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
 
 fn parse_size_u32(text: &str) -> Result<u32, String> {
     u32::try_from(parse_size(text)?).map_err(|_| format!("{text:?} is too large"))
+}
+
+fn parse_cycles(text: &str) -> Result<u32, String> {
+    parse_size_u32(text)
+        .and_then(|n| if n > 0 { Ok(n) } else { Err("no block is rated for 0 cycles".to_string()) })
 }
 
 /// Block numbers: `3,77,100-103`.

@@ -9,7 +9,7 @@ use nandimg::flash::file_io::{Access, LockedFile, directory_of, new_file_builder
 use nandimg::flash::image::{ChipState, ImageFile};
 use nandimg::flash::{BadBlockMarker, Block, FlashHardware};
 use nandimg::ftl::block::FormatPlan;
-use nandimg::probe;
+use nandimg::probe::{self, Hints};
 use serde_json::{Value, json};
 
 use super::args::{BlockList, ImageArgs, parse_blocks};
@@ -57,6 +57,8 @@ struct Job<'a> {
     resolved: Resolved,
     chip: ChipState,
     bad: Vec<Block>,
+    /// The block numbers of a volume that is there mean nothing in this geometry.
+    afresh: bool,
 }
 
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
@@ -103,7 +105,7 @@ impl<'a> Job<'a> {
             return Err(Failure::new(Kind::OutOfRange, message));
         }
         let chip = Self::chip_state(args, &resolved, chip);
-        Ok(Self { args, ui, resolved, chip, bad })
+        Ok(Self { args, ui, resolved, chip, bad, afresh: false })
     }
 
     /// The chip file as it is to be: with all that the image itself cannot say.
@@ -116,7 +118,9 @@ impl<'a> Job<'a> {
             || resolved.page_size_known
             || args.image.geometry.chip_file.is_some()
             || geometry.max_erase_cycles().is_some()
-            || args.bad_blocks.is_some();
+            || args.bad_blocks.is_some()
+            // A volume that does not fill its file may not be found again without.
+            || resolved.first_block > 0;
         if worth_it || chip.is_some() {
             content.geometry = Some(resolved.to_chip_file());
             let marker = preset_marker(&args.image.geometry, geometry.spare_size());
@@ -147,6 +151,9 @@ impl<'a> Job<'a> {
     }
 
     fn plan<H: FlashHardware>(&self, chip: &H) -> Result<FormatPlan, Failure> {
+        if self.afresh {
+            return Ok(FormatPlan::afresh(chip, &self.bad)?);
+        }
         Ok(FormatPlan::with_bad_blocks(chip, !self.args.reset_wear, &self.bad)?)
     }
 
@@ -208,10 +215,11 @@ fn format_existing(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let chip = find_chip_file(image, &args.image.geometry)?;
     let claims = Claims::of_flags(&args.image.geometry).without_spare_if_so(file.len);
     let claims = add_what_is_found(claims, &file, chip.as_ref())?;
-    let job = Job::new(args, ui, claims, chip, Some(file.len))?;
+    let mut job = Job::new(args, ui, claims, chip, Some(file.len))?;
     if !args.force {
         refuse_content(&file.file)?;
     }
+    job.afresh = has_other_blocks(&file.file, &job.resolved, args.reset_wear)?;
     let mut flash = ImageFile::new(file, job.resolved.geometry, job.resolved.first_block, job.chip.clone())
         .map_err(|e| Failure { kind: Kind::GeometryMismatch, ..e.into() })?;
     let plan = job.plan(&flash)?;
@@ -229,12 +237,33 @@ fn add_what_is_found(claims: Claims, file: &LockedFile, chip: Option<&ChipFile>)
     if stated.block_size.is_some() {
         return Ok(claims);
     }
-    let found = probe::find_volumes(&file.file)?.volumes;
-    let mut agreeing = found.iter().map(Claims::of_flash).filter(|found| stated.agree_with(*found));
-    match (agreeing.next(), agreeing.next()) {
-        (Some(found), None) => claims.and(found),
+    let search = probe::find_volumes(&file.file, &stated.hints())?;
+    match search.best(|found| stated.agree_with(Claims::of_flash(found)))[..] {
+        [found] => claims.and(Claims::of_flash(found)),
         _ => Ok(claims),
     }
+}
+
+/// Whether a volume is there whose blocks are of another size: its erase counts and bad blocks then mean nothing here, and
+/// giving them up must be asked for.
+fn has_other_blocks(file: &File, resolved: &Resolved, reset_wear: bool) -> Result<bool, Failure> {
+    let search = probe::find_volumes(file, &Hints::default())?;
+    let [found] = search.best(|_| true)[..] else { return Ok(false) };
+    let new = &resolved.geometry;
+    if found.block_size == new.block_size() && found.spare_size == new.spare_size() {
+        return Ok(false);
+    }
+    if reset_wear {
+        return Ok(true);
+    }
+    let message = format!(
+        "the volume that is there has blocks of {} bytes with {} spare bytes a page, and the new one would have {} with {}: its erase counts and bad blocks cannot be carried over; --reset-wear gives them up",
+        found.block_size,
+        found.spare_size,
+        new.block_size(),
+        new.spare_size()
+    );
+    Err(Failure::new(Kind::GeometryMismatch, message))
 }
 
 /// Refuse to format what holds anything; say what it is.
@@ -242,7 +271,7 @@ fn refuse_content(file: &File) -> Result<(), Failure> {
     if probe::is_blank(file)? {
         return Ok(());
     }
-    let search = probe::find_volumes(file)?;
+    let search = probe::find_volumes(file, &Hints::default())?;
     let what = match (probe::recognise(file)?, search.first_magic) {
         (foreign, Some(at)) if search.valid_entries > 0 || foreign.is_none() => {
             format!("a block-mapped volume (metadata at offset {at:#x})")

@@ -5,7 +5,7 @@ use std::fmt;
 use nandimg::flash::chip_file::{ChipFile, ChipGeometry};
 use nandimg::flash::chips::Chip;
 use nandimg::flash::{BadBlockMarker, Geometry};
-use nandimg::probe::FoundVolume;
+use nandimg::probe::{FoundVolume, Hints};
 use serde_json::{Value, json};
 
 use super::args::GeometryArgs;
@@ -121,6 +121,16 @@ impl Claims {
             first_block: self.first_block.or(other.first_block),
             max_erase_cycles: self.max_erase_cycles.or(other.max_erase_cycles),
         })
+    }
+
+    /// What a probe should know of these claims.
+    pub(crate) fn hints(&self) -> Hints {
+        let value = |claim: Claim| claim.map(|(value, _)| value);
+        Hints {
+            page_size: value(self.page_size),
+            spare_size: value(self.spare_size),
+            block_size: value(self.block_size),
+        }
     }
 
     /// Whether these claims and those of `other` could both be true.

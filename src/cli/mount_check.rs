@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::args::ImageArgs;
-use super::exit::{Exit, Failure};
+use super::exit::{Exit, Failure, Kind};
 use super::geometry;
 use super::open::{Need, Opened, open};
 use super::output::{Ui, block_list, error_object, size, table};
@@ -30,7 +30,11 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     refuse_stdout(&args.image)?;
-    let opened = open(&args.image, Access::ReadOnly, Need::Volume, ui)?;
+    let opened = match open(&args.image, Access::ReadOnly, Need::Volume, ui) {
+        Ok(opened) => opened,
+        Err(failure) if failure.kind == Kind::Unmountable => return report_unopened(&failure, ui),
+        Err(failure) => return Err(failure),
+    };
     let survey = Survey::read(&opened.flash)?;
     let copies: Vec<Value> = survey.copies().iter().map(|copy| show_copy(copy, &opened.flash)).collect();
     let marked = opened.marked_blocks()?;
@@ -76,6 +80,20 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     }
     ui.report(report, show)?;
     Ok(exit)
+}
+
+/// The report on a volume whose geometry is not known, since no copy of its metadata is whole.
+fn report_unopened(failure: &Failure, ui: &Ui) -> Result<Exit, Failure> {
+    let mut report = json!({ "mapping": "block", "mountable": false, "writable": false, "degraded": true });
+    let mut add = |key: &str, value: Value| report[key] = value;
+    for key in ["geometry", "chip_file"] {
+        add(key, Value::Null);
+    }
+    add_unmounted(&mut add, failure);
+    add("bad_blocks", json!([]));
+    add("metadata", json!([]));
+    ui.report(report, show)?;
+    Ok(failure.kind.exit())
 }
 
 fn add_unmounted(add: &mut impl FnMut(&str, Value), failure: &Failure) {
@@ -135,7 +153,9 @@ fn show(report: &Value) -> String {
         line("warning", warning.as_str().unwrap_or_default().to_string());
     }
     line("mapping", report["mapping"].as_str().unwrap_or_default().to_string());
-    line("geometry", geometry::describe(&report["geometry"]));
+    if report["geometry"].is_object() {
+        line("geometry", geometry::describe(&report["geometry"]));
+    }
     if let Some(path) = report["chip_file"].as_str() {
         line("chip file", path.to_string());
     }

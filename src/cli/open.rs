@@ -9,7 +9,7 @@ use nandimg::flash::file_io::{Access, LockedFile};
 use nandimg::flash::image::{ChipState, ImageFile};
 use nandimg::ftl::Volume;
 use nandimg::ftl::block::{BlockVolume, Mount};
-use nandimg::probe::{self, Search, SlotsSeen};
+use nandimg::probe::{self, Hints, Search, SlotsSeen};
 
 use super::args::{GeometryArgs, ImageArgs};
 use super::exit::{Failure, Kind};
@@ -108,15 +108,15 @@ fn find_geometry(file: &LockedFile, claims: Claims, need: Need, ui: &Ui) -> Resu
     if let (Ok(Some(resolved)), SlotsSeen::Entry { blocks }) = (&claimed, seen)
         && blocks == resolved.geometry.blocks() as usize
     {
-        return Ok(tell(*resolved, ui));
+        return Ok(tell(*resolved, file.len, ui));
     }
-    let search = probe::find_volumes(&file.file)?;
-    let agreeing: Vec<_> =
-        search.volumes.iter().map(Claims::of_flash).filter(|f| claims.agree_with(*f)).collect();
+    let mut search = probe::find_volumes(&file.file, &claims.hints())?;
+    let agreeing = search.best(|found| claims.agree_with(Claims::of_flash(found)));
+    let agreeing: Vec<_> = agreeing.into_iter().map(Claims::of_flash).collect();
     match agreeing.as_slice() {
         [found] => {
             let resolved = claims.and(*found)?.resolve(Some(file.len))?;
-            return resolved.map(|r| tell(r, ui)).ok_or_else(unknown_geometry);
+            return resolved.map(|r| tell(r, file.len, ui)).ok_or_else(unknown_geometry);
         }
         [_, _, ..] => return Err(ambiguous(&agreeing)),
         [] => {}
@@ -129,18 +129,29 @@ fn find_geometry(file: &LockedFile, claims: Claims, need: Need, ui: &Ui) -> Resu
         );
         return Err(Failure::new(Kind::GeometryMismatch, message));
     }
-    if let Some(found) = search.volumes.first() {
-        claims.and(Claims::of_flash(found))?;
+    // What the claims exclude may be what is there.
+    if seen == SlotsSeen::Nothing {
+        search = probe::find_volumes(&file.file, &Hints::default())?;
+        if let [found] = search.best(|_| true).as_slice() {
+            claims.and(Claims::of_flash(found))?;
+        }
     }
     match (claimed?, need) {
-        (Some(resolved), Need::Geometry) => Ok(tell(resolved, ui)),
-        (Some(resolved), Need::Volume) if seen != SlotsSeen::Nothing => Ok(tell(resolved, ui)),
+        (Some(resolved), Need::Geometry) => Ok(tell(resolved, file.len, ui)),
+        (Some(resolved), Need::Volume) if seen != SlotsSeen::Nothing => Ok(tell(resolved, file.len, ui)),
         (Some(_), Need::Volume) => Err(describe_content(&file.file)?),
         (None, _) => Err(why_unknown(&file.file, &search)?),
     }
 }
 
-fn tell(resolved: Resolved, ui: &Ui) -> Resolved {
+fn tell(resolved: Resolved, file_len: u64, ui: &Ui) -> Resolved {
+    let end = resolved.end();
+    if end < file_len {
+        ui.status(&format!(
+            "the volume ends at offset {end:#x}; {} bytes of the file follow it",
+            file_len - end
+        ));
+    }
     for line in resolved.claims.describe() {
         ui.detail(&line);
     }
@@ -167,6 +178,12 @@ fn ambiguous(candidates: &[Claims]) -> Failure {
 fn why_unknown(file: &File, search: &Search) -> Result<Failure, Failure> {
     let foreign = probe::recognise(file)?;
     match search.first_magic {
+        Some(at) if search.valid_entries > 0 => Ok(Failure::new(
+            Kind::GeometryUnknown,
+            format!(
+                "there is whole metadata of a block-mapped volume at offset {at:#x}, and no geometry puts it where it belongs: if something stands before the volume, or part of it is missing, cut or pad the file to whole blocks"
+            ),
+        )),
         Some(at) if foreign.as_ref().is_none_or(|f| at <= f.offset) => Ok(Failure::new(
             Kind::Unmountable,
             format!(
@@ -185,6 +202,9 @@ pub(crate) fn describe_content(file: &File) -> Result<Failure, Failure> {
             foreign.title, foreign.offset, foreign.evidence
         );
         return Ok(Failure::new(Kind::ForeignFormat, message));
+    }
+    if file.metadata()?.len() == 0 {
+        return Ok(Failure::new(Kind::NotAnImage, "the file is empty"));
     }
     Ok(match probe::is_blank(file)? {
         true => Failure::new(Kind::NotAnImage, "every byte is 0xFF: it has not been formatted"),

@@ -55,6 +55,8 @@ pub struct FoundVolume {
     pub blocks: u32,
     /// Where the volume starts in the image, in blocks.
     pub first_block: u32,
+    /// Both slots hold a whole entry.
+    both_slots: bool,
     /// It takes the whole of the image.
     fills_file: bool,
     /// How well everything else fits; only for ranking.
@@ -64,7 +66,7 @@ pub struct FoundVolume {
 /// What a search came to.
 #[derive(Clone, Debug, Default)]
 pub struct Search {
-    /// The geometries that fit best, all equally well; one where the answer is clear.
+    /// Every geometry that explains a metadata entry; see [`best`](Self::best).
     pub volumes: Vec<FoundVolume>,
     /// Offset of the first magic, whether or not an entry follows.
     pub first_magic: Option<u64>,
@@ -72,6 +74,49 @@ pub struct Search {
     pub valid_entries: usize,
     /// The image claims so many entries that the search was cut short.
     pub exhausted: bool,
+}
+
+/// What is known of the geometry beforehand.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hints {
+    /// Data bytes a page.
+    pub page_size: Option<u32>,
+    /// Spare bytes a page.
+    pub spare_size: Option<u32>,
+    /// Data bytes an erase block.
+    pub block_size: Option<u32>,
+}
+
+impl Hints {
+    /// The page and spare sizes to try where pages have a spare area.
+    fn interleaved(&self) -> Vec<(u32, u32)> {
+        match (self.page_size, self.spare_size) {
+            (_, Some(0)) => Vec::new(),
+            (Some(page), Some(spare)) => vec![(page, spare)],
+            (page, spare) => {
+                let fits =
+                    |&&(p, s): &&(u32, u32)| page.is_none_or(|n| n == p) && spare.is_none_or(|n| n == s);
+                INTERLEAVED.iter().filter(fits).copied().collect()
+            }
+        }
+    }
+
+    /// The block sizes to try. All of them, also where one is known: two slots may show that it is not so.
+    fn block_sizes(&self) -> impl Iterator<Item = u32> + use<> {
+        let known = self.block_size.filter(|size| !size.is_power_of_two());
+        BLOCK_SIZE_BITS.map(|bits| 1 << bits).chain(known)
+    }
+}
+
+impl Search {
+    /// The geometries that fit best of those that `may_be`, all equally well; one where the answer is clear.
+    pub fn best(&self, may_be: impl Fn(&FoundVolume) -> bool) -> Vec<&FoundVolume> {
+        let rank = |volume: &&FoundVolume| (volume.fills_file, volume.score);
+        let mut found: Vec<&FoundVolume> = self.volumes.iter().filter(|v| may_be(v)).collect();
+        let best = found.iter().map(rank).max();
+        found.retain(|volume| Some(rank(volume)) == best);
+        found
+    }
 }
 
 /// A metadata entry that proved itself.
@@ -90,7 +135,7 @@ struct Entry {
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn find_volumes<S: ReadAt + ?Sized>(source: &S) -> io::Result<Search> {
+pub fn find_volumes<S: ReadAt + ?Sized>(source: &S, hints: &Hints) -> io::Result<Search> {
     let mut search = Search::default();
     let mut work = source.len().saturating_mul(WORK_PER_BYTE).saturating_add(WORK_FREE);
     let mut entries = Vec::new();
@@ -98,7 +143,7 @@ pub fn find_volumes<S: ReadAt + ?Sized>(source: &S) -> io::Result<Search> {
     for range in [0..head, head.saturating_sub(MAGIC.len() as u64 - 1)..source.len()] {
         for_each_magic(source, range, &mut |offset| {
             search.first_magic.get_or_insert(offset);
-            match verify(source, offset, &mut work)? {
+            match verify(source, offset, hints, &mut work)? {
                 Verdict::Entry(entry) => entries.push(entry),
                 Verdict::No => {}
                 Verdict::OutOfWork => search.exhausted = true,
@@ -106,7 +151,7 @@ pub fn find_volumes<S: ReadAt + ?Sized>(source: &S) -> io::Result<Search> {
             search.exhausted |= entries.len() == MAX_ENTRIES;
             Ok(!search.exhausted)
         })?;
-        search.volumes = best_volumes(source, &entries)?;
+        search.volumes = explanations(source, &entries, hints)?;
         // A volume that fills the file outranks whatever lies within it.
         if search.exhausted || search.volumes.iter().any(|volume| volume.fills_file) {
             break;
@@ -151,7 +196,7 @@ enum Verdict {
 }
 
 /// Whether an entry starts at `offset`, in one piece or across pages with spare bytes between them.
-fn verify<S: ReadAt + ?Sized>(source: &S, offset: u64, work: &mut u64) -> io::Result<Verdict> {
+fn verify<S: ReadAt + ?Sized>(source: &S, offset: u64, hints: &Hints, work: &mut u64) -> io::Result<Verdict> {
     match work.checked_sub(WORK_PER_MAGIC) {
         Some(left) => *work = left,
         None => return Ok(Verdict::OutOfWork),
@@ -166,7 +211,7 @@ fn verify<S: ReadAt + ?Sized>(source: &S, offset: u64, work: &mut u64) -> io::Re
     if offset + len > source.len() {
         return Ok(Verdict::No);
     }
-    let shapes = std::iter::once((0, 0)).chain(INTERLEAVED.iter().copied());
+    let shapes = std::iter::once((0, 0)).chain(hints.interleaved());
     for (page_size, spare_size) in shapes {
         let raw_page = u64::from(page_size) + u64::from(spare_size);
         let crosses = spare_size > 0 && len > u64::from(page_size) && offset.is_multiple_of(raw_page);
@@ -262,41 +307,49 @@ pub fn look_at_slots<S: ReadAt + ?Sized>(
     Ok(seen)
 }
 
-/// The geometries that explain the entries best.
-fn best_volumes<S: ReadAt + ?Sized>(source: &S, entries: &[Entry]) -> io::Result<Vec<FoundVolume>> {
+/// The geometries that explain the entries. Where one makes two entries the two slots of a volume, those that explain one of
+/// them alone are left out: that would be chance.
+fn explanations<S: ReadAt + ?Sized>(
+    source: &S,
+    entries: &[Entry],
+    hints: &Hints,
+) -> io::Result<Vec<FoundVolume>> {
     let mut found: Vec<FoundVolume> = Vec::new();
     for entry in entries {
-        for block_size in BLOCK_SIZE_BITS.map(|bits| 1u32 << bits) {
-            for (page_size, spare_size) in page_shapes(entry, block_size, source.len()) {
+        let mut of_entry = Vec::new();
+        for block_size in hints.block_sizes() {
+            for (page_size, spare_size) in page_shapes(entry, block_size, source.len(), hints) {
                 for is_slot_b in [false, true] {
                     let shape = Shape { page_size, spare_size, block_size };
-                    if let Some(volume) = explain(source, entries, entry, shape, is_slot_b)?
-                        && !found.contains(&volume)
-                    {
-                        found.push(volume);
-                    }
+                    of_entry.extend(explain(source, entries, entry, shape, is_slot_b)?);
                 }
             }
         }
+        let paired = of_entry.iter().any(|volume| volume.both_slots);
+        of_entry.retain(|volume| volume.both_slots == paired && !found.contains(volume));
+        found.extend(of_entry);
     }
-    let rank = |volume: &FoundVolume| (volume.fills_file, volume.score);
-    let best = found.iter().map(rank).max();
-    found.retain(|volume| Some(rank(volume)) == best);
     Ok(found)
 }
 
 /// The page and spare sizes an entry may have been written with, given the block size.
-fn page_shapes(entry: &Entry, block_size: u32, file_len: u64) -> Vec<(u32, u32)> {
+fn page_shapes(entry: &Entry, block_size: u32, file_len: u64, hints: &Hints) -> Vec<(u32, u32)> {
     if entry.spare_size > 0 {
         return vec![(entry.page_size, entry.spare_size)];
     }
-    // An entry of one page reads the same with spare bytes behind it: only the file's size can tell.
+    // An entry of one page reads the same with spare bytes behind it: only the file's size can tell, or who knows.
+    let known = hints.spare_size.is_some_and(|spare| spare > 0);
     let fits = |&(page, spare): &(u32, u32)| {
         entry.len <= u64::from(page)
+            && page > 0
             && block_size.is_multiple_of(page)
-            && u64::from(entry.blocks) * u64::from(block_size / page) * u64::from(page + spare) == file_len
+            && (known
+                || u64::from(entry.blocks)
+                    * u64::from(block_size / page)
+                    * (u64::from(page) + u64::from(spare))
+                    == file_len)
     };
-    std::iter::once((0, 0)).chain(INTERLEAVED.iter().copied().filter(fits)).collect()
+    std::iter::once((0, 0)).chain(hints.interleaved().into_iter().filter(fits)).collect()
 }
 
 #[derive(Clone, Copy)]
@@ -331,15 +384,19 @@ fn explain<S: ReadAt + ?Sized>(
     let start = if is_slot_b { entry.offset.checked_sub(distance) } else { Some(entry.offset) };
     let Some(start) = start else { return Ok(None) };
     let end = start.saturating_add(u64::from(entry.blocks).saturating_mul(raw_block));
-    if !start.is_multiple_of(raw_block) || end > source.len() || entry.len > layout.slot_len() {
+    let other = if is_slot_b { start } else { start.saturating_add(distance) };
+    let both_slots = entries.iter().any(|e| e.offset == other && e.blocks == entry.blocks);
+    // Two slots in place tell the geometry of a volume whose end was cut off, too.
+    if !start.is_multiple_of(raw_block)
+        || (end > source.len() && !both_slots)
+        || entry.len > layout.slot_len()
+    {
         return Ok(None);
     }
     let Ok(first_block) = u32::try_from(start / raw_block) else { return Ok(None) };
-    let other = if is_slot_b { start } else { start + distance };
     let fills_file = start == 0 && end == source.len();
-    let other_valid = entries.iter().any(|e| e.offset == other && e.blocks == entry.blocks);
-    let mut score = 4 * u32::from(other_valid);
-    if !other_valid {
+    let mut score = 4 * u32::from(both_slots);
+    if !both_slots {
         let head = slot_head(source, other)?;
         score += if head == MAGIC { 2 } else { u32::from(head == [0xFF; 4]) };
     }
@@ -347,7 +404,16 @@ fn explain<S: ReadAt + ?Sized>(
     score += 2 * u32::from(entry.mapped == layout.logical_blocks as usize);
     let page_size = (shape.spare_size > 0).then_some(shape.page_size);
     let (spare_size, block_size, blocks) = (shape.spare_size, shape.block_size, entry.blocks);
-    Ok(Some(FoundVolume { page_size, spare_size, block_size, blocks, first_block, fills_file, score }))
+    Ok(Some(FoundVolume {
+        page_size,
+        spare_size,
+        block_size,
+        blocks,
+        first_block,
+        both_slots,
+        fills_file,
+        score,
+    }))
 }
 
 fn slot_head<S: ReadAt + ?Sized>(source: &S, offset: u64) -> io::Result<[u8; 4]> {
@@ -384,9 +450,10 @@ mod tests {
     }
 
     fn found(image: &[u8]) -> (Option<u32>, u32, u32, u32, u32) {
-        let search = find_volumes(image).unwrap();
-        assert_eq!(search.volumes.len(), 1, "{search:?}");
-        let v = search.volumes[0];
+        let search = find_volumes(image, &Hints::default()).unwrap();
+        let best = search.best(|_| true);
+        assert_eq!(best.len(), 1, "{search:?}");
+        let v = best[0];
         (v.page_size, v.spare_size, v.block_size, v.blocks, v.first_block)
     }
 
@@ -411,13 +478,46 @@ mod tests {
     }
 
     #[test]
+    fn a_dump_that_was_cut_short_keeps_its_geometry() {
+        let image = volume(2048, 16384, 32, 3);
+        for keep in [16, 8, 4, 3] {
+            assert_eq!(found(&image[..keep * 16384]), (None, 0, 16384, 32, 0), "{keep} blocks");
+        }
+    }
+
+    #[test]
+    fn what_is_known_is_used() {
+        // One page holds the entry and the volume is but a part of the dump: nothing tells of the spare bytes.
+        let mut image = vec![0xA5; 20 * 8 * 528];
+        image.extend(interleave(&volume(512, 4096, 40, 3), 512, 16));
+        image.extend(vec![0xFF; 7 * 8 * 528]);
+        let hints = Hints { page_size: Some(512), spare_size: Some(16), block_size: None };
+        let search = find_volumes(&image[..], &hints).unwrap();
+        let shapes: Vec<_> =
+            search.best(|_| true).iter().map(|v| (v.spare_size, v.block_size, v.first_block)).collect();
+        assert_eq!(shapes, [(16, 4096, 20)]);
+    }
+
+    #[test]
+    fn a_volume_within_a_volume_is_data() {
+        let inner = volume(512, 4096, 16, 5);
+        let mut chip = SimFlash::new(Geometry::new(512, 0, 4096, 64).unwrap());
+        FormatPlan::new(&chip, true).unwrap().execute(&mut chip).unwrap();
+        let mut outer = BlockVolume::mount(chip, &Mount::default()).unwrap();
+        outer.write(0, &inner).unwrap();
+        outer.sync().unwrap();
+        assert_eq!(found(outer.into_flash().data()), (None, 0, 4096, 64, 0));
+    }
+
+    #[test]
     fn pages_with_spare_bytes_are_seen_through() {
         // The entry takes more than a page, so its checksum proves the interleaving.
         let image = interleave(&volume(512, 4096, 256, 3), 512, 16);
         assert_eq!(found(&image), (Some(512), 16, 4096, 256, 0));
         // Here it does not, and the size of the file does.
         let image = interleave(&volume(512, 4096, 40, 3), 512, 16);
-        let shapes: Vec<_> = find_volumes(&image[..]).unwrap().volumes;
+        let search = find_volumes(&image[..], &Hints::default()).unwrap();
+        let shapes = search.best(|_| true);
         assert!(shapes.iter().any(|v| v.page_size == Some(512) && v.spare_size == 16), "{shapes:?}");
         assert!(shapes.iter().all(|v| v.block_size == 4096 && v.blocks == 40), "{shapes:?}");
     }
@@ -425,12 +525,12 @@ mod tests {
     #[test]
     fn nothing_is_found_in_nothing() {
         let blank = vec![0xFF; 1 << 20];
-        assert!(find_volumes(&blank[..]).unwrap().volumes.is_empty());
+        assert!(find_volumes(&blank[..], &Hints::default()).unwrap().volumes.is_empty());
         let mut magics = vec![0; 1 << 16];
         for at in (0..magics.len() - 4).step_by(4) {
             magics[at..at + 4].copy_from_slice(&MAGIC);
         }
-        let search = find_volumes(&magics[..]).unwrap();
+        let search = find_volumes(&magics[..], &Hints::default()).unwrap();
         assert!(search.volumes.is_empty() && search.first_magic == Some(0));
     }
 }

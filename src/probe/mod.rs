@@ -8,7 +8,7 @@ mod ftlj;
 mod source;
 
 pub use foreign::{Foreign, recognise};
-pub use ftlj::{FoundVolume, Search, SlotsSeen, find_volumes, look_at_slots};
+pub use ftlj::{FoundVolume, Hints, Search, SlotsSeen, find_volumes, look_at_slots};
 pub use source::ReadAt;
 
 use std::io;

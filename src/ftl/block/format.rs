@@ -63,15 +63,34 @@ impl FormatPlan {
     /// # Errors
     /// As for [`new`](Self::new).
     pub fn with_bad_blocks<H: FlashHardware>(hw: &H, carry_wear: bool, also_bad: &[Block]) -> Result<Self> {
+        let layout = Layout::new(hw.geometry().block_size(), hw.geometry().blocks())?;
+        let previous = Previous::find(hw, &layout)?;
+        Self::over(hw, layout, previous, carry_wear, also_bad)
+    }
+
+    /// The same, with no regard to a volume that is there.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn afresh<H: FlashHardware>(hw: &H, also_bad: &[Block]) -> Result<Self> {
+        let layout = Layout::new(hw.geometry().block_size(), hw.geometry().blocks())?;
+        Self::over(hw, layout, None, false, also_bad)
+    }
+
+    fn over<H: FlashHardware>(
+        hw: &H,
+        layout: Layout,
+        previous: Option<Previous>,
+        carry_wear: bool,
+        also_bad: &[Block],
+    ) -> Result<Self> {
         let geometry = hw.geometry();
         let block_size = geometry.block_size();
-        let layout = Layout::new(block_size, geometry.blocks())?;
         if !block_size.is_power_of_two() {
             return Err(Error::UnsuitableGeometry(format!(
                 "the block-mapped format wants a block size that is a power of two, and {block_size} is not"
             )));
         }
-        let previous = Previous::find(hw, &layout)?;
         let mut bad = match &previous {
             Some(previous) => BadBlockTable::from_bitmap(&previous.metadata.bad_table, layout.blocks),
             None => BadBlockTable::new(layout.blocks),

@@ -241,7 +241,7 @@ impl<H: FlashHardware> BlockVolume<H> {
             return Some("its sequence number is the last one there is".to_string());
         }
         let damaged = self.map.iter().filter(|m| m.is_damaged()).count();
-        (damaged > 0).then(|| format!("{damaged} entries of its map contradict each other or the geometry"))
+        (damaged > 0).then(|| format!("entries of its map ({damaged}) contradict each other or the geometry"))
     }
 
     fn mount_warnings(&self) -> Vec<String> {

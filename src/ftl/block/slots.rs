@@ -1,6 +1,6 @@
 //! The two metadata slots: reading what is there, and writing one anew.
 
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
@@ -117,7 +117,7 @@ impl Slot {
             Self::Empty | Self::Valid { .. } => None,
             Self::Torn(error) => Some(alloc::format!("torn: {error}")),
             Self::Corrupt(error) => Some(alloc::format!("damaged: {error}")),
-            Self::Unreadable(error) => Some(error.to_string()),
+            Self::Unreadable(error) => Some(alloc::format!("unreadable: {error}")),
         }
     }
 
