@@ -242,7 +242,12 @@ impl Resolved {
             self.geometry.raw_block_size(),
             from(self.claims.block_size),
             self.first_block,
-            if end < file_len { ": give --first-block if the volume is only a part of it" } else { "" }
+            match end < file_len {
+                true => ": give --first-block if the volume is only a part of it",
+                false if self.claims.blocks.is_some_and(|(_, from)| from == Source::Flash) =>
+                    ": it was cut short",
+                false => "",
+            }
         );
         Err(Failure::new(Kind::GeometryMismatch, message))
     }

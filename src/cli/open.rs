@@ -130,7 +130,7 @@ fn find_geometry(file: &LockedFile, claims: Claims, need: Need, ui: &Ui) -> Resu
         return Err(Failure::new(Kind::GeometryMismatch, message));
     }
     // What the claims exclude may be what is there.
-    if seen == SlotsSeen::Nothing {
+    if seen != SlotsSeen::Magic {
         search = probe::find_volumes(&file.file, &Hints::default())?;
         if let [found] = search.best(|_| true).as_slice() {
             claims.and(Claims::of_flash(found))?;

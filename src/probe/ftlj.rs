@@ -395,13 +395,14 @@ fn explain<S: ReadAt + ?Sized>(
     }
     let Ok(first_block) = u32::try_from(start / raw_block) else { return Ok(None) };
     let fills_file = start == 0 && end == source.len();
-    let mut score = 4 * u32::from(both_slots);
+    // Without better evidence a dump starts with the volume.
+    let mut score = 8 * u32::from(both_slots) + u32::from(start == 0);
     if !both_slots {
         let head = slot_head(source, other)?;
-        score += if head == MAGIC { 2 } else { u32::from(head == [0xFF; 4]) };
+        score += if head == MAGIC { 4 } else { 2 * u32::from(head == [0xFF; 4]) };
     }
     // A format gives the map an entry for each logical block, and how many there are depends on the block size.
-    score += 2 * u32::from(entry.mapped == layout.logical_blocks as usize);
+    score += 4 * u32::from(entry.mapped == layout.logical_blocks as usize);
     let page_size = (shape.spare_size > 0).then_some(shape.page_size);
     let (spare_size, block_size, blocks) = (shape.spare_size, shape.block_size, entry.blocks);
     Ok(Some(FoundVolume {
