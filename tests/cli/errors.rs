@@ -78,9 +78,16 @@ fn a_foreign_format_is_named() {
 #[test]
 fn the_geometry_of_a_new_image_must_be_given() {
     let bench = Bench::new();
-    all_fail(&bench, &["format a.img", "format a.img --block-size 4096", "format a.img --blocks 9"], "", 8, "geometry-unknown");
+    all_fail(
+        &bench,
+        &["format a.img", "format a.img --block-size 4096", "format a.img --blocks 9"],
+        "",
+        8,
+        "geometry-unknown",
+    );
     bench.put("a.img", &vec![0xFF; BLOCK * BLOCKS as usize]);
-    all_fail(&bench, &["format a.img", "inject-bad a.img --list"], "", 8, "geometry-unknown");
+    all_fail(&bench, &["format a.img"], "", 8, "geometry-unknown");
+    all_fail(&bench, &["inject-bad a.img --list"], "", 8, "not-an-image");
     assert_eq!(bench.names(), ["a.img"]);
 }
 
@@ -90,12 +97,12 @@ fn a_volume_that_fits_two_geometries_asks_which() {
     let bench = Bench::with_volume(b"some content");
     let volume = bench.bytes("a.img");
     let (newer, _) = newer_and_older(&volume);
-    let mut dump = vec![0; 3 * volume.len()];
+    let mut dump = vec![0xFF; 3 * volume.len()];
     dump[volume.len()..][..BLOCK].copy_from_slice(&volume[slot_offset(newer)..][..BLOCK]);
     bench.put("b.img", &dump);
     bench.fails("mount-check b.img", 8, "geometry-unknown");
     bench.run("mount-check b.img").exits(8).says("block size 4096");
-    bench.run("mount-check b.img --block-size 4096 --first-block 32 --blocks 32").exits(1);
+    bench.run("mount-check b.img --block-size 4096 --first-block 32 --blocks 32").exits(0);
 }
 
 #[test]
@@ -109,7 +116,13 @@ fn flags_that_contradict_the_chip_file_are_refused_with_both_values() {
         ("--first-block 1", ["1", "0"]),
     ] {
         all_fail(&bench, &NEEDS_VOLUME, flags, 8, "geometry-mismatch");
-        all_fail(&bench, &["inject-bad a.img --list", "inject-bad a.img --block 9"], flags, 8, "geometry-mismatch");
+        all_fail(
+            &bench,
+            &["inject-bad a.img --list", "inject-bad a.img --block 9"],
+            flags,
+            8,
+            "geometry-mismatch",
+        );
         all_fail(&bench, &["format a.img --force"], flags, 8, "geometry-mismatch");
         let said = bench.run(&format!("mount-check a.img {flags}")).stderr;
         assert!(values.iter().all(|value| said.contains(value)), "{said}");
@@ -138,9 +151,20 @@ fn flags_that_contradict_the_flash_are_refused_with_both_values() {
 fn a_size_that_does_not_fit_is_refused() {
     let bench = Bench::new();
     bench.put("a.img", &vec![0xFF; BLOCK * BLOCKS as usize]);
-    for flags in ["--block-size 4096 --blocks 31", "--block-size 4096 --blocks 33", "--block-size 4096 --spare-size 8 --page-size 512",
-        "--block-size 4096 --first-block 32", "--block-size 4096 --page-size 1000"] {
-        all_fail(&bench, &["format a.img", "inject-bad a.img --list", "mount-check a.img"], flags, 8, "geometry-mismatch");
+    for flags in [
+        "--block-size 4096 --blocks 31",
+        "--block-size 4096 --blocks 33",
+        "--block-size 4096 --spare-size 8 --page-size 512",
+        "--block-size 4096 --first-block 32",
+        "--block-size 4096 --page-size 1000",
+    ] {
+        all_fail(
+            &bench,
+            &["format a.img", "inject-bad a.img --list", "mount-check a.img"],
+            flags,
+            8,
+            "geometry-mismatch",
+        );
     }
     bench.run("format a.img --block-size 4096 --blocks 31 --first-block 1").exits(0);
 }
@@ -165,7 +189,9 @@ fn a_chip_file_that_does_not_fit_the_file_is_refused() {
 #[test]
 fn a_chip_file_that_is_none_is_unsupported() {
     let bench = Bench::with_volume(b"some content");
-    for content in ["", "{", "[]", r#"{"schema":"nandimg.chip/2"}"#, r#"{"schema":"nandimg.chip/1","bad_blocks":[-1]}"#] {
+    for content in
+        ["", "{", "[]", r#"{"schema":"nandimg.chip/2"}"#, r#"{"schema":"nandimg.chip/1","bad_blocks":[-1]}"#]
+    {
         bench.put("a.img.chip.json", content.as_bytes());
         all_fail(&bench, &NEEDS_VOLUME, "", 8, "unsupported");
     }
@@ -176,7 +202,11 @@ fn a_chip_file_that_is_none_is_unsupported() {
 #[test]
 fn the_page_mapped_format_and_unsuited_geometries_are_unsupported() {
     let bench = Bench::new();
-    for flags in ["--mapping page --block-size 4096 --blocks 32", "--block-size 4096 --blocks 6", "--block-size 3072 --blocks 64"] {
+    for flags in [
+        "--mapping page --block-size 4096 --blocks 32",
+        "--block-size 4096 --blocks 6",
+        "--block-size 3072 --blocks 64",
+    ] {
         all_fail(&bench, &["format a.img"], flags, 8, "unsupported");
     }
     for bad in ["0", "1"] {
@@ -204,7 +234,10 @@ fn both_slots_damaged_is_ours_and_does_not_mount() {
     all_fail(&bench, &commands, "--chip-file none", 4, "unmountable");
     let report = bench.run("--json mount-check a.img").exits(4).json();
     assert_eq!((&report["mountable"], &report["writable"]), (&false.into(), &false.into()));
-    assert_eq!((&report["metadata"][0]["state"], &report["metadata"][1]["state"]), (&"torn".into(), &"torn".into()));
+    assert_eq!(
+        (&report["metadata"][0]["state"], &report["metadata"][1]["state"]),
+        (&"torn".into(), &"torn".into())
+    );
     assert_eq!(bench.names(), ["a.img", "a.img.chip.json"]);
 }
 
@@ -223,7 +256,7 @@ fn a_volume_that_does_not_mount_still_tells_the_marks_of_its_chip() {
 fn a_sequence_that_is_not_there_does_not_mount() {
     let bench = Bench::with_volume(b"some content");
     all_fail(&bench, &["mount-check a.img", "read a.img -o out"], "--sequence 77", 4, "unmountable");
-    bench.run("mount-check a.img --sequence 77").exits(4).says("1 and 2");
+    bench.run("mount-check a.img --sequence 77").exits(4).says("2 and 1");
 }
 
 #[test]
@@ -246,21 +279,36 @@ fn a_bad_slot_block_makes_the_volume_read_only() {
 fn an_older_copy_is_read_only() {
     let bench = Bench::with_volume(b"some content");
     let report = bench.run("--json mount-check a.img --sequence 1").exits(1).json();
-    assert_eq!((&report["sequence"], &report["logical_len"], &report["writable"]), (&1.into(), &0.into(), &false.into()));
+    assert_eq!(
+        (&report["sequence"], &report["logical_len"], &report["writable"]),
+        (&1.into(), &0.into(), &false.into())
+    );
     bench.run("mount-check a.img --sequence 2").exits(0);
 }
 
 #[test]
 fn ranges_past_the_end_are_refused() {
     let bench = Bench::with_volume(&random(1, 5000));
-    for range in ["--offset 5001", "--offset 4000 --length 1001", "--length 5001", "--offset 1 --length 0xFFFFFFFFFFFFFFFF"] {
+    for range in [
+        "--offset 5001",
+        "--offset 4000 --length 1001",
+        "--length 5001",
+        "--offset 1 --length 0xFFFFFFFFFFFFFFFF",
+    ] {
         all_fail(&bench, &["read a.img -o out"], range, 8, "out-of-range");
     }
     bench.run("read a.img --offset 5000").exits(0);
     bench.run("read a.img --offset 5000 --length 0").exits(0);
     bench.put("new", b"x");
     all_fail(&bench, &["write a.img -i new --offset 200k"], "", 8, "out-of-range");
-    for flags in ["--block 32", "--flip 0@32:0", "--flip 0@4:8", "--flip 4096@4:0", "--count 33", "--flip-bits 9 --block 40"] {
+    for flags in [
+        "--block 32",
+        "--flip 0@32:0",
+        "--flip 0@4:8",
+        "--flip 4096@4:0",
+        "--count 33",
+        "--flip-bits 9 --block 40",
+    ] {
         all_fail(&bench, &["inject-bad a.img"], flags, 8, "out-of-range");
     }
 }
@@ -286,9 +334,16 @@ fn is_root() -> bool {
 #[test]
 fn a_held_lock_is_an_error_that_says_so() {
     let bench = Bench::with_volume(b"some content");
-    let lookers = ["mount-check a.img", "read a.img -o out", "fsck a.img", "wear-report a.img", "inject-bad a.img --list",
-        "format a.img --dry-run --force"];
-    let changers = ["write a.img", "fsck a.img --repair", "inject-bad a.img --block 9", "format a.img --force"];
+    let lookers = [
+        "mount-check a.img",
+        "read a.img -o out",
+        "fsck a.img",
+        "wear-report a.img",
+        "inject-bad a.img --list",
+        "format a.img --dry-run --force",
+    ];
+    let changers =
+        ["write a.img", "fsck a.img --repair", "inject-bad a.img --block 9", "format a.img --force"];
     let holder = File::options().read(true).write(true).open(bench.path("a.img")).unwrap();
     holder.lock().unwrap();
     all_fail(&bench, &lookers, "", 8, "locked");
@@ -299,7 +354,8 @@ fn a_held_lock_is_an_error_that_says_so() {
     for line in lookers {
         bench.run(line).exits(0);
     }
-    drop(holder);
+    // A child of another test may hold a copy of the file for a moment, so that to close it would not do.
+    holder.unlock().unwrap();
     for line in changers {
         bench.run(line).exits(0);
     }

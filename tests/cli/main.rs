@@ -1,4 +1,16 @@
 //! The command line, as a script sees it: exit statuses, reports, and what is left on disk.
 #![cfg(unix)]
 
+mod errors;
+mod format;
+mod fsck;
+mod inject_bad;
+mod kill;
+mod read_only;
+mod reports;
+mod round_trips;
+mod samples;
+mod streams;
 mod support;
+mod undo;
+mod usage;

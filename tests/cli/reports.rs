@@ -32,7 +32,9 @@ fn format_reports_what_it_made() {
     assert_eq!(report, expected);
     assert_eq!(line_of(&text, "capacity"), format!("capacity: {capacity} bytes (92 KiB)"));
     assert_eq!(line_of(&text, "bad blocks"), "bad blocks: 9, 20-21");
-    for (row, blocks) in [("metadata", "2"), ("left untouched", "2"), ("copy-on-write", "2"), ("bad data", "3")] {
+    for (row, blocks) in
+        [("metadata", "2"), ("left untouched", "2"), ("copy-on-write", "2"), ("bad data", "3")]
+    {
         assert!(line_of(&text, row).split_whitespace().any(|word| word == blocks), "{text}");
     }
     let reserved: u64 = report["reserved"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum();
@@ -62,17 +64,31 @@ fn mount_check_reports_the_volume_as_it_is() {
     ] {
         assert_eq!(report[key], expected, "{key}");
     }
-    let states: Vec<_> = report["metadata"].as_array().unwrap().iter().map(|copy| {
-        assert!(copy["location"].is_string(), "{copy}");
-        (copy["block"].clone(), copy["state"].clone(), copy["sequence"].clone())
-    }).collect();
+    let states: Vec<_> = report["metadata"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|copy| {
+            assert!(copy["location"].is_string(), "{copy}");
+            (copy["block"].clone(), copy["state"].clone(), copy["sequence"].clone())
+        })
+        .collect();
     assert_eq!(states, [(json!(0), json!("stale"), json!(2)), (json!(1), json!("current"), json!(3))]);
     assert_eq!(bench.report("mount-check a.img")["sha256"], Value::Null);
     let text = bench.run("mount-check a.img --hash").exits(0).text();
     assert_eq!(text.lines().next(), Some("mounts"));
-    for (name, value) in [("length", "10000 bytes"), ("sequence", "3"), ("mapped blocks", "3"),
-        ("free blocks", "22"), ("bad blocks", "9, 20-21"), ("capacity", "94208 bytes"),
-        ("chip file", "a.img.chip.json"), ("SHA-256", &sha256(&content)), ("slot A", "stale"), ("slot B", "current")] {
+    for (name, value) in [
+        ("length", "10000 bytes"),
+        ("sequence", "3"),
+        ("mapped blocks", "3"),
+        ("free blocks", "22"),
+        ("bad blocks", "9, 20-21"),
+        ("capacity", "94208 bytes"),
+        ("chip file", "a.img.chip.json"),
+        ("SHA-256", &sha256(&content)),
+        ("slot A", "stale"),
+        ("slot B", "current"),
+    ] {
         assert!(line_of(&text, name).contains(value), "{name} {value}\n{text}");
     }
 }
@@ -105,7 +121,10 @@ fn read_and_write_report_what_they_moved() {
     let expected = json!({ "schema": "nandimg.read/1", "offset": 100, "bytes": 256, "sha256": sha256(part), "holes": [] });
     assert_eq!((read, bench.bytes("out")), (expected, part.to_vec()));
     let text = bench.run("write a.img -i new --offset 9000").exits(0).text();
-    assert!(text.contains("wrote 5000 bytes") && text.contains("offset 9000") && text.contains("14000 bytes"), "{text}");
+    assert!(
+        text.contains("wrote 5000 bytes") && text.contains("offset 9000") && text.contains("14000 bytes"),
+        "{text}"
+    );
     let status = bench.run("read a.img -o out --offset 100 --length 256").exits(0);
     assert!(status.stdout.is_empty() && status.stderr.contains("256 bytes"), "{status:?}");
 }
@@ -115,7 +134,10 @@ fn writing_nothing_changes_nothing() {
     let (bench, _) = worn_volume();
     let before = bench.bytes("a.img");
     let report = bench.report("write a.img");
-    assert_eq!((&report["bytes"], &report["batches"], &report["logical_len"]), (&json!(0), &json!(0), &json!(10_000)));
+    assert_eq!(
+        (&report["bytes"], &report["batches"], &report["logical_len"]),
+        (&json!(0), &json!(0), &json!(10_000))
+    );
     assert!(bench.bytes("a.img") == before);
 }
 
@@ -141,7 +163,8 @@ fn wear_report_counts_every_block() {
     assert_eq!([of_state("bad").len(), of_state("metadata").len(), of_state("data").len()], [3, 2, 3]);
     assert_eq!([of_state("reserved").len(), of_state("free").len()], [2, 22]);
     assert_eq!(report["total"], per_block.iter().map(erases).sum::<u64>());
-    let mut levelled: Vec<u64> = [of_state("data"), of_state("free")].concat().into_iter().map(erases).collect();
+    let mut levelled: Vec<u64> =
+        [of_state("data"), of_state("free")].concat().into_iter().map(erases).collect();
     levelled.sort_unstable();
     let mean = levelled.iter().sum::<u64>() as f64 / levelled.len() as f64;
     let counts = &report["erase_counts"];
@@ -152,13 +175,21 @@ fn wear_report_counts_every_block() {
     assert_eq!((&counts["p50"], &counts["p99"]), (&json!(levelled[12]), &json!(levelled[24])));
     assert_eq!(report["spread"], levelled[24] - levelled[0]);
     // Format wrote B; the two writes erased A, then B.
-    let fixed: Vec<_> = report["fixed_blocks"].as_array().unwrap().iter().map(|b| (b["block"].as_u64().unwrap(), erases(b))).collect();
+    let fixed: Vec<_> = report["fixed_blocks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|b| (b["block"].as_u64().unwrap(), erases(b)))
+        .collect();
     assert_eq!(fixed, [(0, 2), (1, 2)]);
     assert_eq!(numbers(&report["bad_blocks"]), [9, 20, 21]);
     assert_eq!((&report["max_erase_cycles"], &report["life_used_percent"]), (&json!(1000), &json!(0.2)));
     let text = bench.run("wear-report a.img").exits(0).text();
     assert!(line_of(&text, "total erases").ends_with(&report["total"].to_string()), "{text}");
-    assert!(line_of(&text, "erases").contains(&format!("{} to {}, spread {}", counts["min"], counts["max"], report["spread"])));
+    assert!(
+        line_of(&text, "erases")
+            .contains(&format!("{} to {}, spread {}", counts["min"], counts["max"], report["spread"]))
+    );
     assert!(line_of(&text, "life used").contains("0.20 % of 1000"), "{text}");
     assert!(line_of(&text, "bad blocks").ends_with("9, 20-21"), "{text}");
 }
@@ -169,9 +200,15 @@ fn wear_report_takes_several_images_and_goes_on_past_one_that_fails() {
     bench.run(&format!("format b.img {SMALL}")).exits(0);
     let lines = bench.run("--json wear-report a.img missing.img b.img").exits(8).text();
     let objects: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(objects.iter().map(|o| o["image"].as_str().unwrap()).collect::<Vec<_>>(), ["a.img", "missing.img", "b.img"]);
+    assert_eq!(
+        objects.iter().map(|o| o["image"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["a.img", "missing.img", "b.img"]
+    );
     assert!(objects.iter().all(|o| o["schema"] == "nandimg.wear-report/1"), "{lines}");
-    assert_eq!((&objects[0]["total"], &objects[1]["error"]["kind"]), (&bench.report("wear-report a.img")["total"], &json!("not-found")));
+    assert_eq!(
+        (&objects[0]["total"], &objects[1]["error"]["kind"]),
+        (&bench.report("wear-report a.img")["total"], &json!("not-found"))
+    );
     assert_eq!(objects[2]["bad_blocks"], json!([]));
     assert_eq!(bench.run("--json wear-report a.img b.img").exits(0).text().lines().count(), 2);
     let text = bench.run("wear-report a.img missing.img b.img").exits(8);
@@ -182,10 +219,14 @@ fn wear_report_takes_several_images_and_goes_on_past_one_that_fails() {
 fn inject_bad_reports_what_it_did() {
     let (bench, _) = worn_volume();
     let report = bench.report("inject-bad a.img --block 12,13");
-    let expected = json!({ "schema": "nandimg.inject-bad/1", "marked": [12, 13], "faults": [], "flipped": [] });
+    let expected =
+        json!({ "schema": "nandimg.inject-bad/1", "marked": [12, 13], "faults": [], "flipped": [] });
     assert_eq!(report, expected);
     let report = bench.report("inject-bad a.img --block 14 --when erase --after 3");
-    assert_eq!((&report["marked"], &report["faults"]), (&json!([]), &json!([{ "block": 14, "on": "erase", "after": 3 }])));
+    assert_eq!(
+        (&report["marked"], &report["faults"]),
+        (&json!([]), &json!([{ "block": 14, "on": "erase", "after": 3 }]))
+    );
     let report = bench.report("inject-bad a.img --flip 10@15:2");
     let offset = 15 * BLOCK + 2 * 512 + 1;
     assert_eq!(report["flipped"], json!([{ "block": 15, "page": 2, "bit": 10, "offset": offset }]));
@@ -205,7 +246,11 @@ fn a_failure_is_an_object_for_every_command() {
         bench.fails(&format!("{line} missing.img {extra}"), 8, "not-found");
     }
     bench.fails("inject-bad missing.img --list", 8, "not-found");
-    bench.fails("format missing/a.img --block-size 4096 --blocks 32", 8, "not-found");
+    let format = bench.run("--json format missing/a.img --block-size 4096 --blocks 32").exits(8).json();
+    assert_eq!(
+        (&format["schema"], &format["error"]["kind"]),
+        (&json!("nandimg.format/1"), &json!("not-found"))
+    );
     bench.fails("fsck missing.img --repair", 8, "not-found");
     bench.fails("fsck missing.img --undo-from u", 8, "not-found");
     assert!(bench.names().is_empty());

@@ -14,15 +14,27 @@ fn samples_are_read_without_any_flag() {
         let content = bench.content("a.img");
         assert_eq!(sha256(&content), facts["logical_sha256"].as_str().unwrap(), "{name}");
         let report = bench.report("mount-check a.img --hash");
-        assert_eq!((&report["sha256"], &report["logical_len"]), (&facts["logical_sha256"], &facts["logical_len"]));
-        assert_eq!((&report["sequence"], &report["bad_blocks"]), (&facts["sequence"], &facts["bad_blocks_in_journal"]));
-        let current = report["metadata"].as_array().unwrap().iter().find(|copy| copy["state"] == "current").unwrap();
+        assert_eq!(
+            (&report["sha256"], &report["logical_len"]),
+            (&facts["logical_sha256"], &facts["logical_len"])
+        );
+        assert_eq!(
+            (&report["sequence"], &report["bad_blocks"]),
+            (&facts["sequence"], &facts["bad_blocks_in_journal"])
+        );
+        let current =
+            report["metadata"].as_array().unwrap().iter().find(|copy| copy["state"] == "current").unwrap();
         assert_eq!(current["location"], format!("slot {}", facts["current_slot"].as_str().unwrap()));
         let geometry = &report["geometry"];
-        assert_eq!((&geometry["block_size"], &geometry["blocks"]), (&facts["block"], &facts["blocks"]), "{name}");
+        assert_eq!(
+            (&geometry["block_size"], &geometry["blocks"]),
+            (&facts["block"], &facts["blocks"]),
+            "{name}"
+        );
         assert_eq!((&geometry["page_size"], &geometry["first_block"]), (&json!(null), &json!(0)));
         let wear = bench.report("wear-report a.img");
-        let erases: Vec<_> = wear["per_block"].as_array().unwrap().iter().map(|b| b["erases"].clone()).collect();
+        let erases: Vec<_> =
+            wear["per_block"].as_array().unwrap().iter().map(|b| b["erases"].clone()).collect();
         assert_eq!(json!(erases), facts["erase_counts"], "{name}");
         bench.run("fsck a.img").exits(0);
         assert_eq!(bench.names(), ["a.img"]);
@@ -60,7 +72,8 @@ fn a_volume_further_in_a_dump_is_found_and_places_count_from_the_start_of_the_fi
         assert_eq!(sha256(&content), facts["logical_sha256"].as_str().unwrap(), "{flags}");
         let report = bench.report(&format!("mount-check a.img {flags}"));
         assert_eq!((&report["geometry"]["first_block"], &report["geometry"]["blocks"]), (&json!(3), blocks));
-        let places: Vec<_> = report["metadata"].as_array().unwrap().iter().map(|c| c["offset"].clone()).collect();
+        let places: Vec<_> =
+            report["metadata"].as_array().unwrap().iter().map(|c| c["offset"].clone()).collect();
         let apart = facts["blocks_per_slot"].as_u64().unwrap() as usize;
         assert_eq!(places, [json!(3 * block), json!((3 + apart) * block)], "{flags}");
     }
@@ -69,7 +82,10 @@ fn a_volume_further_in_a_dump_is_found_and_places_count_from_the_start_of_the_fi
     bench.feed("write a.img", &new).exits(0);
     let after = bench.bytes("a.img");
     let past = dump.len() - 2 * block;
-    assert!(after[..3 * block] == dump[..3 * block] && after[past..] == dump[past..], "bytes outside the volume changed");
+    assert!(
+        after[..3 * block] == dump[..3 * block] && after[past..] == dump[past..],
+        "bytes outside the volume changed"
+    );
     assert!(bench.content("a.img")[..1000] == new);
 }
 
@@ -114,7 +130,9 @@ fn a_chip_without_spare_area_by_its_name() {
 
 #[test]
 fn a_chip_with_spare_area_by_its_name_and_without_its_spare_bytes() {
-    for (chip, spare, marked_bytes) in [("MX30LF1G08AA", 64, [(0, 1), (1, 1)]), ("MT29F1G01ABAFD", 128, [(0, 2), (1, 0)])] {
+    for (chip, spare, marked_bytes) in
+        [("MX30LF1G08AA", 64, [(0, 1), (1, 1)]), ("MT29F1G01ABAFD", 128, [(0, 2), (1, 0)])]
+    {
         let bench = Bench::new();
         let content = random(2, 200_000);
         chip_with(&bench, chip, &content);
@@ -132,13 +150,57 @@ fn a_chip_with_spare_area_by_its_name_and_without_its_spare_bytes() {
             let read = bench.run(&format!("read a.img --offset 100000 {flags}")).exits(0).stdout;
             assert!(read == content, "{chip} {flags}");
         }
-        let data: Vec<u8> = image.chunks(2048 + spare).flat_map(|page| page[..2048].iter().copied()).collect();
+        let data: Vec<u8> =
+            image.chunks(2048 + spare).flat_map(|page| page[..2048].iter().copied()).collect();
         bench.put("b.img", &data);
         for flags in ["", &format!("--chip {chip}")] {
             let report = bench.report(&format!("mount-check b.img {flags}"));
-            assert_eq!((&report["geometry"]["spare_size"], &report["bad_blocks"]), (&json!(0), &json!([40])), "{flags}");
+            assert_eq!(
+                (&report["geometry"]["spare_size"], &report["bad_blocks"]),
+                (&json!(0), &json!([40])),
+                "{flags}"
+            );
             let read = bench.run(&format!("read b.img --offset 100000 {flags}")).exits(0).stdout;
             assert!(read == content, "{chip} {flags}");
         }
     }
+}
+
+#[test]
+fn a_dump_that_was_cut_short_is_not_taken_for_a_smaller_chip() {
+    for name in ["database-0.6.0", "writes"] {
+        let (image, _) = sample(name);
+        for keep in [image.len() / 2, image.len() / 4, image.len() - 100_000] {
+            let bench = Bench::new();
+            bench.put("a.img", &image[..keep]);
+            for command in ["mount-check", "read -o out", "fsck", "wear-report", "write"] {
+                let line = format!("{command} a.img");
+                bench.fails(&line, 8, "geometry-mismatch").says("cut short");
+            }
+            assert!(bench.bytes("a.img") == image[..keep]);
+        }
+    }
+}
+
+#[test]
+fn what_stands_unevenly_before_a_volume_is_said() {
+    let (image, _) = sample("database-0.6.0");
+    let bench = Bench::new();
+    bench.put("a.img", &[&random(3, 5000)[..], &image].concat());
+    bench.fails("mount-check a.img", 8, "geometry-unknown").says("offset 0x1388");
+}
+
+#[test]
+fn flags_tell_the_probe_what_it_cannot_see() {
+    let (image, facts) = sample("database-0.6.0");
+    // Pages of 2048 bytes with 64 spare bytes, 20 blocks into a dump: an entry takes less than a page.
+    let with_spare: Vec<u8> = image.chunks(2048).flat_map(|page| [page, &[0xFF; 64]].concat()).collect();
+    let bench = Bench::new();
+    let block = 8 * 2112;
+    bench.put("a.img", &[vec![0xA5; 20 * block], with_spare, vec![0xFF; 3 * block]].concat());
+    let flags = "--page-size 2048 --spare-size 64";
+    let report = bench.report(&format!("mount-check a.img {flags} --hash"));
+    assert_eq!(report["sha256"], facts["logical_sha256"]);
+    assert_eq!(report["geometry"]["first_block"], 20);
+    bench.run(&format!("read a.img {flags}")).exits(0).says("50688 bytes of the file follow it");
 }

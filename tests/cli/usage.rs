@@ -15,7 +15,8 @@ fn global_flags_are_taken_before_and_after_the_command() {
         let name = command.split(' ').next().unwrap();
         assert_eq!(before.json()["schema"], format!("nandimg.{name}/1"));
     }
-    for flags in ["--quiet", "--verbose", "--no-progress", "--color always", "--color never", "--color auto"] {
+    for flags in ["--quiet", "--verbose", "--no-progress", "--color always", "--color never", "--color auto"]
+    {
         bench.run(&format!("{flags} mount-check a.img")).exits(0).says("mounts");
         bench.run(&format!("mount-check a.img {flags}")).exits(0).says("mounts");
     }
@@ -57,7 +58,8 @@ fn no_color_is_honoured_on_a_terminal() {
     if !crate::support::has_program("script") {
         return;
     }
-    let on_a_terminal = |env: &str| bench.shell(&format!("{env} script -qec \"$NANDIMG fsck missing.img\" /dev/null"));
+    let on_a_terminal =
+        |env: &str| bench.shell(&format!("{env} script -qec \"$NANDIMG fsck missing.img\" /dev/null"));
     assert!(on_a_terminal("").exits(8).text().contains("\x1b["));
     assert!(!on_a_terminal("NO_COLOR=1").exits(8).text().contains("\x1b["));
 }
@@ -127,7 +129,8 @@ fn chip_help_lists_the_chips_whatever_else_is_given() {
 fn a_list_of_chips_that_cannot_be_printed_is_no_panic() {
     let bench = Bench::new();
     bench.shell("$NANDIMG --chip help > /dev/full").exits(8).says("standard output");
-    let mut child = bench.command("--chip help").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        bench.command("--chip help").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), b"".as_slice()));

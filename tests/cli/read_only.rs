@@ -1,0 +1,172 @@
+//! A command that only looks changes nothing, whatever the image is like, and needs no permission to write.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::support::{BLOCK, BLOCKS, Bench, NANDIMG, SMALL, has_program, random, sample, slot_offset};
+
+/// The commands that only look.
+const LOOKING: [&str; 14] = [
+    "mount-check a.img",
+    "mount-check a.img --hash --verbose",
+    "mount-check a.img --sequence 2",
+    "read a.img",
+    "read a.img --sequence 2",
+    "read a.img --skip-unreadable",
+    "fsck a.img",
+    "fsck a.img --json",
+    "wear-report a.img",
+    "wear-report a.img --json",
+    "inject-bad a.img --list",
+    "format a.img --dry-run",
+    "format a.img --dry-run --force",
+    "completions bash",
+];
+
+fn chmod(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+/// Run as a user who may write nothing here.
+fn run_unprivileged(bench: &Bench, program: &Path, line: &str) -> Output {
+    let mut command = if is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    };
+    command.args(line.split_whitespace()).current_dir(bench.dir()).output().unwrap()
+}
+
+fn is_root() -> bool {
+    let dir = tempfile::tempdir().unwrap();
+    chmod(dir.path(), 0o555);
+    fs::write(dir.path().join("probe"), b"").is_ok()
+}
+
+/// Every looking command does the same on `bench` as it does once nothing there can be written, and changes nothing.
+fn looks_only(bench: &Bench, what: &str) {
+    let before = bench.snapshot();
+    let seen = LOOKING.map(|line| bench.run(line));
+    assert!(bench.snapshot() == before, "{what}: something has changed");
+    if is_root() && !has_program("setpriv") {
+        return;
+    }
+    let reachable = tempfile::tempdir().unwrap();
+    chmod(reachable.path(), 0o755);
+    let program = reachable.path().join("nandimg");
+    // Not by this process: a child of another test could hold it open for writing, and then it does not run.
+    assert!(Command::new("cp").arg(NANDIMG).arg(&program).status().unwrap().success());
+    chmod(&program, 0o755);
+    for name in bench.names() {
+        chmod(&bench.path(&name), 0o444);
+    }
+    chmod(bench.dir(), 0o555);
+    let before = bench.snapshot();
+    let denied = run_unprivileged(bench, &program, "inject-bad a.img --block 9 --json --block-size 4096");
+    assert_eq!(denied.status.code(), Some(8), "{what}: the permissions bind: {denied:?}");
+    assert!(String::from_utf8_lossy(&denied.stdout).contains("\"permission\""), "{what}: {denied:?}");
+    for (line, seen) in LOOKING.into_iter().zip(seen) {
+        let output = run_unprivileged(bench, &program, line);
+        assert_eq!(
+            output.status.code(),
+            seen.code,
+            "{what}: {line}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert!(output.stdout == seen.stdout, "{what}: {line}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), seen.stderr, "{what}: {line}");
+    }
+    assert!(bench.snapshot() == before, "{what}: something has changed");
+    chmod(bench.dir(), 0o755);
+    for name in bench.names() {
+        chmod(&bench.path(&name), 0o644);
+    }
+}
+
+/// A volume that has been written twice.
+fn volume() -> Bench {
+    let bench = Bench::with_volume(&random(1, 5 * BLOCK));
+    bench.feed("write a.img", &random(2, 5 * BLOCK)).exits(0);
+    bench
+}
+
+#[test]
+fn a_healthy_image_with_and_without_chip_file() {
+    let bench = volume();
+    bench.run("fsck a.img").exits(0);
+    looks_only(&bench, "with a chip file");
+    let bench = Bench::new();
+    bench.run("format a.img --block-size 4096 --blocks 32").exits(0);
+    assert_eq!(bench.names(), ["a.img"]);
+    looks_only(&bench, "fresh");
+    bench.feed("write a.img", b"some content").exits(0);
+    looks_only(&bench, "without a chip file");
+    let bench = Bench::new();
+    bench.put("a.img", &sample("writes").0);
+    looks_only(&bench, "made by another program");
+}
+
+#[test]
+fn a_torn_image() {
+    let bench = volume();
+    bench.patch("a.img", slot_offset('B'), |bytes| bytes[..16].fill(0));
+    bench.run("mount-check a.img").exits(1);
+    looks_only(&bench, "torn");
+}
+
+#[test]
+fn a_damaged_image() {
+    let bench = volume();
+    bench.patch("a.img", slot_offset('A') + 30, |bytes| bytes[0] ^= 1);
+    bench.patch("a.img", slot_offset('B') + 30, |bytes| bytes[0] ^= 1);
+    bench.run("mount-check a.img").exits(4);
+    looks_only(&bench, "damaged");
+}
+
+#[test]
+fn an_image_whose_blocks_fail() {
+    let bench = volume();
+    bench.run("inject-bad a.img --block 10 --when read").exits(0);
+    bench.run("inject-bad a.img --block 0 --when read").exits(0);
+    bench.run("inject-bad a.img --block 11 --when erase --after 3").exits(0);
+    bench.run("inject-bad a.img --block 12").exits(0);
+    bench.run("fsck a.img").exits(4);
+    looks_only(&bench, "faulty");
+}
+
+#[test]
+fn an_image_with_spare_area() {
+    let bench = Bench::new();
+    bench
+        .run("format a.img --page-size 512 --spare-size 16 --block-size 4096 --blocks 32 --bad-blocks 20")
+        .exits(0);
+    bench.feed("write a.img", &random(1, 9000)).exits(0);
+    bench.run("inject-bad a.img --block 5").exits(0);
+    bench.run("fsck a.img").exits(4);
+    looks_only(&bench, "spare area");
+}
+
+#[test]
+fn what_is_no_volume() {
+    let bench = Bench::new();
+    bench.put("a.img", &random(1, BLOCK * BLOCKS as usize));
+    looks_only(&bench, "random");
+    bench.put("a.img", &vec![0xFF; BLOCK * BLOCKS as usize]);
+    looks_only(&bench, "blank");
+}
+
+#[test]
+fn a_file_beside_that_is_no_chip_file() {
+    let bench = Bench::new();
+    bench.run(&format!("format a.img {SMALL}")).exits(0);
+    bench.put("a.img.chip.json", b"{");
+    let before = bench.snapshot();
+    for line in LOOKING {
+        bench.run(line);
+    }
+    assert!(bench.snapshot() == before);
+}

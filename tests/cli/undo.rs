@@ -1,0 +1,224 @@
+//! `fsck --undo` and `--undo-from`: a repair is taken back byte for byte, or not at all.
+
+use serde_json::json;
+
+use crate::support::{BLOCK, Bench, SMALL, Snapshot, newer_and_older, random, set_slot, slot};
+
+/// Image and chip file by content.
+fn state(bench: &Bench) -> Vec<(String, Vec<u8>)> {
+    let kept = bench.names().into_iter().filter(|name| name.starts_with("a.img"));
+    kept.map(|name| (name.clone(), bench.bytes(&name))).collect()
+}
+
+/// A volume with data on bad blocks, whose repair writes to blocks of which one fails and another counts down.
+fn damaged() -> Bench {
+    let bench = Bench::with_volume(&random(1, 5 * BLOCK));
+    bench.run("inject-bad a.img --block 5,7").exits(0);
+    bench.run("inject-bad a.img --block 9 --when erase").exits(0);
+    bench.run("inject-bad a.img --block 10 --when program --after 100").exits(0);
+    bench
+}
+
+#[test]
+fn undo_brings_image_and_chip_file_back() {
+    let bench = damaged();
+    let before = state(&bench);
+    bench.run("fsck a.img --repair --undo u").exits(1);
+    let repaired = state(&bench);
+    assert!(before[0] != repaired[0] && before[1] != repaired[1], "the repair changes both");
+    let report = bench.report("fsck a.img --undo-from u");
+    assert_eq!(report["schema"], "nandimg.fsck/1");
+    assert!(state(&bench) == before);
+    bench.run("fsck a.img --repair").exits(1);
+    assert!(state(&bench) == repaired, "the repair does the same again");
+}
+
+#[test]
+fn undo_brings_back_spare_bytes_dumps_and_chips_without_chip_file() {
+    let bench = Bench::new();
+    bench
+        .run("format a.img --page-size 512 --spare-size 16 --block-size 4096 --blocks 32 --bad-blocks 25")
+        .exits(0);
+    bench.feed("write a.img", &random(1, 9000)).exits(0);
+    bench.run("inject-bad a.img --block 5").exits(0);
+    for page in 0..2 {
+        bench.patch("a.img", (25 * 8 + page) * 528 + 512 + 5, |bytes| bytes[0] = 0xFF);
+    }
+    let before = state(&bench);
+    bench.run("fsck a.img --repair --undo u").exits(1);
+    bench.run("fsck a.img --undo-from u").exits(0);
+    assert!(state(&bench) == before);
+
+    let bench = Bench::new();
+    bench.put("a.img", &random(2, 40 * BLOCK));
+    bench.run("format a.img --block-size 4096 --first-block 5 --blocks 32 --force --chip-file none").exits(0);
+    let place = "--block-size 4096 --first-block 5 --blocks 32";
+    bench.feed(&format!("write a.img {place}"), &random(1, 9000)).exits(0);
+    bench.patch("a.img", 6 * BLOCK + 20, |bytes| bytes[0] ^= 1);
+    let before = state(&bench);
+    bench.run(&format!("fsck a.img --repair --undo u {place}")).exits(1);
+    assert!(state(&bench) != before);
+    bench.run("fsck a.img --undo-from u").exits(0);
+    assert!(state(&bench) == before);
+    assert_eq!(bench.names(), ["a.img", "u"]);
+}
+
+#[test]
+fn undo_takes_back_a_new_count_of_sequences() {
+    let bench = Bench::with_volume(&random(1, 9000));
+    let mut image = bench.bytes("a.img");
+    let (newer, _) = newer_and_older(&image);
+    let (_, metadata) = slot(&image, newer);
+    set_slot(&mut image, newer, u64::MAX, &metadata);
+    bench.put("a.img", &image);
+    let before = state(&bench);
+    bench.run("fsck a.img --repair --undo u").exits(1);
+    bench.run("fsck a.img --undo-from u").exits(0);
+    assert!(state(&bench) == before);
+}
+
+#[test]
+fn an_undo_file_is_never_written_over() {
+    let bench = damaged();
+    for name in ["u", "a.img.chip.json"] {
+        if name == "u" {
+            bench.put(name, b"precious");
+        }
+        let before = bench.snapshot();
+        let exit = if name == "u" { 8 } else { 16 };
+        bench.run(&format!("fsck a.img --repair --undo {name}")).exits(exit);
+        assert!(bench.snapshot() == before, "{name}");
+    }
+    bench.fails("fsck a.img --repair --undo u", 8, "exists");
+    bench.fails("fsck a.img --repair --undo nowhere/u", 8, "not-found");
+    std::os::unix::fs::symlink("nowhere", bench.path("dangling")).unwrap();
+    bench.fails("fsck a.img --repair --undo dangling", 8, "exists");
+}
+
+/// Taking back fails and touches nothing.
+#[track_caller]
+fn refused(bench: &Bench, reason: &str) {
+    let before: Snapshot = bench.snapshot();
+    let json = bench.run("--json fsck a.img --undo-from u").exits(8).json();
+    assert!(json["error"]["message"].as_str().unwrap().contains(reason), "{json}");
+    bench.run("fsck a.img --undo-from u").exits(8).says(reason);
+    assert!(bench.snapshot() == before);
+}
+
+#[test]
+fn undo_refuses_what_has_changed_since() {
+    let bench = damaged();
+    bench.run("fsck a.img --repair --undo u").exits(1);
+    let (image, chip) = (bench.bytes("a.img"), bench.bytes("a.img.chip.json"));
+    for block in [0, 5, 11, 31] {
+        bench.patch("a.img", block * BLOCK + 77, |bytes| bytes[0] ^= 1);
+        refused(&bench, &format!("block {block} has changed"));
+        bench.put("a.img", &image);
+    }
+    bench.run("inject-bad a.img --clear-faults").exits(0);
+    refused(&bench, "a.img.chip.json has changed");
+    std::fs::remove_file(bench.path("a.img.chip.json")).unwrap();
+    refused(&bench, "has changed");
+    bench.put("a.img.chip.json", &chip);
+    bench.put("a.img", &image[BLOCK..]);
+    refused(&bench, "another size");
+    bench.put("a.img", &image);
+    bench.feed("write a.img", b"news").exits(0);
+    refused(&bench, "has changed");
+}
+
+#[test]
+fn what_is_no_undo_file_is_refused() {
+    let bench = damaged();
+    bench.fails("fsck a.img --undo-from u", 8, "not-found");
+    for bytes in [b"".as_slice(), b"NANDUNDO", &random(1, 5000)] {
+        bench.put("u", bytes);
+        refused(&bench, "undo file");
+    }
+    std::fs::remove_file(bench.path("u")).unwrap();
+    bench.run("fsck a.img --repair --undo u").exits(1);
+    let undo = bench.bytes("u");
+    for at in [9, 30, 60, 400, undo.len() / 2, undo.len() - 3] {
+        bench.patch("u", at, |bytes| bytes[0] ^= 1);
+        bench.run("fsck a.img --undo-from u").exits(8);
+        bench.put("u", &undo);
+    }
+    bench.run("fsck a.img --undo-from u").exits(0);
+}
+
+/// Where the records of an undo file of the small volume start: blocks as they were, then the end.
+fn records(undo: &[u8]) -> Vec<usize> {
+    let number =
+        |at: usize, len: usize| undo[at..at + len].iter().rev().fold(0, |n, &b| n << 8 | usize::from(b));
+    let mut at = 40 + number(32, 8) + 8 * number(28, 4) + 4;
+    let mut starts = Vec::new();
+    while undo[at] == b'B' {
+        starts.push(at);
+        at += 1 + 4 + BLOCK + 4;
+    }
+    starts.push(at);
+    starts
+}
+
+#[test]
+fn a_repair_that_was_cut_short_is_taken_back() {
+    let whole = damaged();
+    let before = state(&whole);
+    whole.run("fsck a.img --repair --undo u").exits(1);
+    let (repaired, undo) = (state(&whole), whole.bytes("u"));
+    let records = records(&undo);
+    assert!(records.len() > 3, "{records:?}");
+    for saved in 0..records.len() {
+        // The next record is cut short too, as its block is saved before it changes.
+        for torn in [0, 3, 100] {
+            let bench = Bench::new();
+            let mut image = before[0].1.clone();
+            for &record in &records[..saved] {
+                let block = usize::from(undo[record + 1]);
+                let range = block * BLOCK..(block + 1) * BLOCK;
+                image[range.clone()].copy_from_slice(&repaired[0].1[range]);
+            }
+            bench.put("a.img", &image);
+            let chip = if saved == records.len() - 1 { &repaired[1].1 } else { &before[1].1 };
+            bench.put("a.img.chip.json", chip);
+            bench.put("u", &undo[..(records[saved] + torn).min(undo.len() - 1)]);
+            bench.run("fsck a.img --undo-from u").exits(0);
+            assert!(state(&bench) == before, "{saved} blocks saved, {torn} bytes more");
+        }
+    }
+}
+
+#[test]
+fn a_repair_that_was_cut_short_does_not_hide_other_changes() {
+    let bench = damaged();
+    bench.run("fsck a.img --repair --undo u").exits(1);
+    let undo = bench.bytes("u");
+    bench.put("u", &undo[..*records(&undo).last().unwrap()]);
+    bench.patch("a.img", 28 * BLOCK, |bytes| bytes[0] ^= 1);
+    refused(&bench, "block 28 has changed");
+}
+
+#[test]
+fn an_undo_that_was_cut_short_can_be_done_again() {
+    let bench = damaged();
+    let before = state(&bench);
+    bench.run("fsck a.img --repair --undo u").exits(1);
+    let undo = bench.bytes("u");
+    let first = records(&undo)[0];
+    let block = usize::from(undo[first + 1]);
+    bench.patch("a.img", block * BLOCK, |bytes| bytes[..BLOCK].copy_from_slice(&undo[first + 5..][..BLOCK]));
+    bench.run("fsck a.img --undo-from u").exits(0);
+    assert!(state(&bench) == before);
+    bench.run("fsck a.img --undo-from u").exits(0);
+    assert!(state(&bench) == before);
+}
+
+#[test]
+fn a_repair_with_nothing_to_mend_changes_nothing() {
+    let bench = Bench::new();
+    bench.run(&format!("format a.img {SMALL}")).exits(0);
+    let before = state(&bench);
+    bench.run("fsck a.img --repair --undo u").exits(0);
+    assert!(state(&bench) == before);
+    assert_eq!(bench.report("fsck a.img")["findings"], json!([]));
+}
