@@ -2,12 +2,13 @@
 //!
 //! The format carries no checksum over data: a page that can be read is taken for right.
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::finding::{Checked, Finding, Severity};
+use super::{Checked, Collector, Finding, Severity};
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashError, FlashHardware, Inspected};
 use crate::ftl::Volume;
@@ -17,6 +18,10 @@ use crate::ftl::block::slots::{Slot, SlotId};
 use crate::ftl::block::{BlockVolume, Choice, Mount, Survey, restart_sequence};
 use crate::ftl::wear::WearPolicy;
 use crate::onflash::ftlj::Metadata;
+
+// The codes that a repair asks for.
+const BAD_MARK_MISSING: &str = "bad-mark-missing";
+const BAD_SLOT_BLOCK: &str = "bad-slot-block";
 
 const REWRITES_SLOT: &str = "writes a whole, current copy of the metadata into the slot";
 const COMMITS: &str = "commits corrected metadata";
@@ -28,30 +33,31 @@ const COMMITS: &str = "commits corrected metadata";
 pub fn check<H: FlashHardware>(hw: &H, progress: &mut dyn FnMut(u64, u64)) -> Result<Checked> {
     let survey = Survey::read(hw)?;
     let mut checked = Checked { blocks: u64::from(survey.layout.blocks), ..Checked::default() };
+    let mut findings = Collector::default();
     let choice = match survey.choose(None) {
         Ok(choice) => Some(choice),
         Err(error @ Error::Unmountable(_)) => {
             let finding = Finding::new("no-valid-slot", Severity::Error, format!("{error}"));
-            checked.findings.push(finding);
+            findings.push(finding);
             None
         }
         Err(error) => return Err(error),
     };
-    check_slots(hw, &survey, choice.as_ref(), &mut checked.findings);
+    check_slots(hw, &survey, choice.as_ref(), &mut findings);
     if let Some(choice) = choice {
         let volume = BlockVolume::mount(Inspected(hw), &Mount { read_only: true, ..Mount::default() })?;
-        check_tables(hw, &volume, &choice, &mut checked.findings)?;
-        check_map(&volume, &mut checked.findings);
-        check_data(&volume, &mut checked, progress)?;
+        check_tables(hw, &volume, &choice, &mut findings)?;
+        check_map(&volume, &mut findings);
+        check_data(&volume, &mut checked, &mut findings, progress)?;
     }
-    Ok(checked)
+    Ok(Checked { findings: findings.finish(), ..checked })
 }
 
 fn check_slots<H: FlashHardware>(
     hw: &H,
     survey: &Survey,
     choice: Option<&Choice<'_>>,
-    findings: &mut Vec<Finding>,
+    findings: &mut Collector,
 ) {
     for id in SlotId::BOTH {
         let severity = match choice {
@@ -86,7 +92,7 @@ fn check_tables<H: FlashHardware>(
     hw: &H,
     volume: &BlockVolume<Inspected<'_, H>>,
     choice: &Choice<'_>,
-    findings: &mut Vec<Finding>,
+    findings: &mut Collector,
 ) -> Result<()> {
     let metadata = choice.metadata;
     check_sizes(volume, metadata, findings);
@@ -107,7 +113,7 @@ fn check_tables<H: FlashHardware>(
             && let Some(slot) = SlotId::of_block(block, volume.layout())
         {
             let message = format!("{block} is bad, and {slot} has no other place: the volume is read-only");
-            findings.push(Finding::new("bad-slot-block", Severity::Error, message).at_block(hw, block));
+            findings.push(Finding::new(BAD_SLOT_BLOCK, Severity::Error, message).at_block(hw, block));
         }
         if marked && !table.contains(block) {
             let message = format!("{block} is marked bad on the chip and not in the volume's table");
@@ -117,7 +123,7 @@ fn check_tables<H: FlashHardware>(
         }
         if !marked && table.contains(block) && hw.carries_marks() {
             let message = format!("{block} is bad in the volume's table and carries no mark on the chip");
-            let finding = Finding::new("bad-mark-missing", Severity::Warning, message).at_block(hw, block);
+            let finding = Finding::new(BAD_MARK_MISSING, Severity::Warning, message).at_block(hw, block);
             findings.push(finding.mended_by("marks the block on the chip"));
         }
     }
@@ -133,7 +139,7 @@ fn check_tables<H: FlashHardware>(
     Ok(())
 }
 
-fn check_sizes<H: FlashHardware>(volume: &BlockVolume<H>, metadata: &Metadata, findings: &mut Vec<Finding>) {
+fn check_sizes<H: FlashHardware>(volume: &BlockVolume<H>, metadata: &Metadata, findings: &mut Collector) {
     let layout = volume.layout();
     let logical = layout.logical_blocks as usize;
     let map = metadata.map.len();
@@ -162,7 +168,7 @@ fn check_sizes<H: FlashHardware>(volume: &BlockVolume<H>, metadata: &Metadata, f
     }
 }
 
-fn check_map<H: FlashHardware>(volume: &BlockVolume<H>, findings: &mut Vec<Finding>) {
+fn check_map<H: FlashHardware>(volume: &BlockVolume<H>, findings: &mut Collector) {
     let hw = volume.flash();
     let first_past_end = volume.len().div_ceil(u64::from(volume.layout().block_size));
     let bad = BadBlockTable::from_blocks(volume.layout().blocks, volume.bad_blocks());
@@ -201,6 +207,7 @@ fn check_map<H: FlashHardware>(volume: &BlockVolume<H>, findings: &mut Vec<Findi
 fn check_data<H: FlashHardware>(
     volume: &BlockVolume<H>,
     checked: &mut Checked,
+    findings: &mut Collector,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<()> {
     let hw = volume.flash();
@@ -209,22 +216,34 @@ fn check_data<H: FlashHardware>(
     let mapped: Vec<_> = volume.map().iter().filter_map(|m| m.block()).collect();
     let total = mapped.len() as u64 * u64::from(geometry.block_size());
     for block in mapped {
-        if matches!(hw.read(block, 0, &mut data), Err(FlashError::Unreadable { .. })) {
-            for (page, bytes) in
-                geometry.iter_pages(block).zip(data.chunks_mut(geometry.page_size() as usize))
-            {
-                match hw.read(block, page.page * geometry.page_size(), bytes) {
-                    Err(error @ FlashError::Unreadable { .. }) => {
-                        let finding = Finding::new("data-unreadable", Severity::Error, format!("{error}"));
-                        checked.findings.push(finding.at_page(hw, page));
-                    }
-                    read => read?,
-                }
-            }
+        match hw.read(block, 0, &mut data) {
+            Ok(()) => {}
+            Err(FlashError::Unreadable { .. }) => find_unreadable_pages(hw, block, &mut data, findings)?,
+            Err(error) => return Err(error.into()),
         }
         checked.pages += u64::from(geometry.pages_per_block());
         checked.bytes += u64::from(geometry.block_size());
         progress(checked.bytes, total);
+    }
+    Ok(())
+}
+
+/// The pages of a block that cannot be read.
+fn find_unreadable_pages<H: FlashHardware>(
+    hw: &H,
+    block: Block,
+    buf: &mut [u8],
+    findings: &mut Collector,
+) -> Result<()> {
+    let page_size = hw.geometry().page_size();
+    for (page, bytes) in hw.geometry().iter_pages(block).zip(buf.chunks_mut(page_size as usize)) {
+        match hw.read(block, page.page * page_size, bytes) {
+            Err(error @ FlashError::Unreadable { .. }) => {
+                let finding = Finding::new("data-unreadable", Severity::Error, format!("{error}"));
+                findings.push(finding.at_page(hw, page));
+            }
+            read => read?,
+        }
     }
     Ok(())
 }
@@ -243,33 +262,41 @@ pub fn repair<H: FlashHardware>(
         mend(hw, &before)?;
     }
     let after = check(hw, progress)?;
-    let mut findings = before.findings;
-    for finding in &mut findings {
-        finding.repaired = finding.repair.is_some() && !after.findings.iter().any(|f| f.is_same(finding));
-    }
-    let news = after.findings.into_iter().filter(|f| !findings.iter().any(|old| old.is_same(f)));
-    let news: Vec<Finding> = news.collect();
-    findings.extend(news);
+    let left: BTreeSet<_> = after.findings.iter().map(Finding::key).collect();
+    let known: BTreeSet<_> = before.findings.iter().map(Finding::key).collect();
+    let news = after.findings.iter().filter(|f| !known.contains(&f.key())).cloned();
+    let mended =
+        |f: &Finding| Finding { repaired: f.repair.is_some() && !left.contains(&f.key()), ..f.clone() };
+    let findings = before.findings.iter().map(mended).chain(news).collect();
     Ok(Checked { findings, ..after })
 }
 
 fn mend<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<()> {
-    for finding in before.findings.iter().filter(|f| f.code == "bad-mark-missing") {
-        if let Some(block) = finding.block {
-            match hw.mark_bad(Block(block)) {
+    if before.findings.iter().any(|f| f.code == BAD_MARK_MISSING) {
+        mark_what_the_table_says(hw)?;
+    }
+    if before.findings.iter().any(|f| f.repair.is_some() && f.code != BAD_MARK_MISSING) {
+        match mend_metadata(hw, before) {
+            // A slot that fails under the repair is what the next check finds.
+            Err(Error::Flash(FlashError::Unreadable { .. }) | Error::ReadOnly(_)) => {}
+            mended => mended?,
+        }
+    }
+    Ok(hw.sync()?)
+}
+
+/// Mark the blocks that the volume's table holds for bad.
+fn mark_what_the_table_says<H: FlashHardware>(hw: &mut H) -> Result<()> {
+    let bad = BlockVolume::mount(Inspected(hw), &Mount { read_only: true, ..Mount::default() })?.bad_blocks();
+    for block in bad {
+        if !hw.is_bad(block)? {
+            match hw.mark_bad(block) {
                 Err(error) if !error.is_block_failure() => return Err(error.into()),
                 _ => {}
             }
         }
     }
-    if before.findings.iter().any(|f| f.repair.is_some() && f.code != "bad-mark-missing") {
-        match mend_metadata(hw, before) {
-            // What was written does not read back: the next check says so.
-            Err(Error::Flash(FlashError::Unreadable { .. })) => {}
-            mended => mended?,
-        }
-    }
-    Ok(hw.sync()?)
+    Ok(())
 }
 
 fn mend_metadata<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<()> {
@@ -291,7 +318,7 @@ fn needs_to_count_anew<H: FlashHardware>(hw: &H, before: &Checked) -> Result<boo
     let survey = Survey::read(hw)?;
     let choice = survey.choose(None)?;
     // Writing would go over evidence, or into a block that is bad.
-    if choice.read_only.is_some() || before.findings.iter().any(|f| f.code == "bad-slot-block") {
+    if choice.read_only.is_some() || before.findings.iter().any(|f| f.code == BAD_SLOT_BLOCK) {
         return Ok(false);
     }
     // Each block moves once at most, with a commit of its own where room is short.

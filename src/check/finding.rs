@@ -1,5 +1,6 @@
 //! A finding: what is wrong, where, and what a repair does about it.
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -78,10 +79,45 @@ impl Finding {
         Self { repair: Some(what), ..self }
     }
 
-    /// Whether `other` says the same of the same place.
+    /// What makes it the same finding when the check is done again: what, and where.
     #[must_use]
-    pub fn is_same(&self, other: &Self) -> bool {
-        (self.code, self.block, self.page) == (other.code, other.block, other.page)
+    pub fn key(&self) -> (&'static str, Option<u32>, Option<u32>) {
+        (self.code, self.block, self.page)
+    }
+}
+
+/// Takes findings, and of each code no more than anyone reads: a hostile image could ask for millions.
+#[derive(Debug, Default)]
+pub(super) struct Collector {
+    findings: Vec<Finding>,
+    /// How many there are of each code.
+    seen: BTreeMap<&'static str, u64>,
+    /// What is left out, by code: a finding without a place, and how many it stands for.
+    left_out: BTreeMap<&'static str, (Finding, u64)>,
+}
+
+impl Collector {
+    /// Findings of a code that are listed one by one.
+    const LISTED: u64 = 1000;
+
+    pub(super) fn push(&mut self, finding: Finding) {
+        let seen = self.seen.entry(finding.code).or_default();
+        *seen += 1;
+        if *seen <= Self::LISTED {
+            return self.findings.push(finding);
+        }
+        let summary =
+            Finding { repair: finding.repair, ..Finding::new(finding.code, finding.severity, String::new()) };
+        self.left_out.entry(finding.code).or_insert((summary, 0)).1 += 1;
+    }
+
+    /// The findings, and for each code one that stands for those left out.
+    pub(super) fn finish(self) -> Vec<Finding> {
+        let mut findings = self.findings;
+        for (summary, count) in self.left_out.into_values() {
+            findings.push(Finding { message: alloc::format!("and {count} more of the same"), ..summary });
+        }
+        findings
     }
 }
 

@@ -9,4 +9,5 @@ mod finding;
 pub mod undo;
 pub mod wear;
 
+use finding::Collector;
 pub use finding::{Checked, Finding, Severity};

@@ -5,8 +5,9 @@
 //! * Header: "NANDUNDO", version 1 (u32), raw block size (u64), volume start (u64), blocks (u32), length of the chip
 //!   file (u64, 2^64-1 where there is none), the chip file, the XXH3-64 of each block before the repair.
 //! * Record `B`: "B", block (u32), its raw bytes. Durable before the block changes.
-//! * Record `E`, last: "E", number of blocks (u32), for each its number (u32) and XXH3-64 after the repair, the XXH3-64 of
+//! * Record `E`, after these: "E", number of blocks (u32), for each its number (u32) and XXH3-64 after the repair, the XXH3-64 of
 //!   the chip file after it (of nothing where there is none). A repair that was cut short has none.
+//! * Record `U`: "U". Durable before the first block is put back. Record `D`: "D", when all are.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -46,6 +47,19 @@ pub struct Undo {
     pub blocks: Vec<(Block, Vec<u8>)>,
     /// Hashes after the repair; `None` when it was cut short.
     pub after: Option<After>,
+    /// How far it has been used.
+    pub used: Option<Step>,
+    /// Bytes of the file that are whole.
+    len: u64,
+}
+
+/// How far an undo file has been used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Blocks are being put back.
+    Begun,
+    /// All of them are back.
+    Done,
 }
 
 /// What a repair left.
@@ -143,42 +157,63 @@ impl ChangeLog for UndoWriter {
 }
 
 impl Undo {
-    /// Read the undo file at `path`. A record that is cut short at its end, as a crash leaves it, belongs to a block that had
-    /// not changed yet and is left out.
+    /// Read the undo file at `path`. What is wrong at its end, as a crash leaves it, belongs to a block that had not changed yet
+    /// and is left out.
     ///
     /// # Errors
     /// When it cannot be read, or is no undo file.
     pub fn load(path: &Path) -> Result<Self, UndoError> {
-        let mut source = Parts { reader: io::BufReader::new(File::open(path)?), part: Vec::new() };
+        let mut source = Parts { reader: io::BufReader::new(File::open(path)?), part: Vec::new(), read: 0 };
         let header = source.header()?;
         let blocks = header.hashes.len() as u64;
-        let mut undo = Self { header, blocks: Vec::new(), after: None };
+        let mut undo = Self { header, blocks: Vec::new(), after: None, used: None, len: source.read };
         loop {
-            match source.record(undo.header.raw_block_size, blocks) {
+            let record = source.record(undo.header.raw_block_size, blocks);
+            match record {
                 Ok(Some(Record::Block(block, raw))) if undo.after.is_none() => undo.blocks.push((block, raw)),
                 Ok(Some(Record::End(after))) if undo.after.is_none() => undo.after = Some(after),
+                Ok(Some(Record::Used(step))) => undo.used = Some(step),
                 Ok(Some(_)) => return Err(UndoError::Invalid("something follows its end")),
                 Ok(None) => return Ok(undo),
-                Err(UndoError::Io(error))
-                    if error.kind() == io::ErrorKind::UnexpectedEof && undo.after.is_none() =>
-                {
-                    return Ok(undo);
+                Err(UndoError::Io(error)) if error.kind() != io::ErrorKind::UnexpectedEof => {
+                    return Err(UndoError::Io(error));
                 }
-                Err(error) => return Err(error),
+                Err(_) => return Ok(undo),
             }
+            undo.len = source.read;
         }
+    }
+
+    /// Note in the undo file at `path`, durably, how far it has been used. Between the two, blocks it holds may be in any
+    /// state, and it can be used again.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn note(&self, path: &Path, step: Step) -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).open(path)?;
+        if step == Step::Begun {
+            file.set_len(self.len)?;
+        }
+        io::Seek::seek(&mut file, io::SeekFrom::End(0))?;
+        UndoWriter { file }.append(match step {
+            Step::Begun => b"U",
+            Step::Done => b"D",
+        })
     }
 }
 
 enum Record {
     Block(Block, Vec<u8>),
     End(After),
+    Used(Step),
 }
 
 /// Reads parts and checks their CRC.
 struct Parts<R> {
     reader: R,
     part: Vec<u8>,
+    /// Bytes of the parts that were whole.
+    read: u64,
 }
 
 impl<R: Read> Parts<R> {
@@ -200,6 +235,7 @@ impl<R: Read> Parts<R> {
     fn end(&mut self) -> Result<(), UndoError> {
         let expected = crc32fast::hash(&self.part);
         let found = self.number(4)?;
+        self.read += self.part.len() as u64;
         self.part.clear();
         if found == u64::from(expected) {
             Ok(())
@@ -248,6 +284,8 @@ impl<R: Read> Parts<R> {
                 }
                 Record::End(After { hashes, chip_file: self.number(8)? })
             }
+            Some(b'U') => Record::Used(Step::Begun),
+            Some(b'D') => Record::Used(Step::Done),
             _ => return Err(UndoError::Invalid("it holds an unknown record")),
         };
         self.end()?;

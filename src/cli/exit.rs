@@ -165,7 +165,9 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::Flash(FlashError::Unreadable { .. }) | Error::Unreadable { .. } => Kind::Unreadable,
-            Error::Geometry(_) | Error::GeometryMismatch(_) => Kind::GeometryMismatch,
+            Error::Geometry(_) | Error::GeometryMismatch(_) | Error::Flash(FlashError::Unfit(_)) => {
+                Kind::GeometryMismatch
+            }
             Error::TooSmall(_) | Error::UnsuitableGeometry(_) | Error::BadSlotBlock { .. } => {
                 Kind::Unsupported
             }

@@ -151,6 +151,10 @@ impl<'a> Job<'a> {
     }
 
     fn plan<H: FlashHardware>(&self, chip: &H) -> Result<FormatPlan, Failure> {
+        if !self.bad.is_empty() && !chip.carries_marks() && self.chip.path.is_none() {
+            let message = "there is no place to keep the marks of --bad-blocks: --chip-file is none";
+            return Err(Failure::new(Kind::Unsupported, message));
+        }
         if self.afresh {
             return Ok(FormatPlan::afresh(chip, &self.bad)?);
         }
@@ -187,9 +191,17 @@ fn format_new(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let len = job.resolved.end();
     fill_blank(temporary.as_file(), len, ui)?;
     let file = LockedFile { file: temporary.reopen()?, len, unlocked: false };
-    let mut flash = ImageFile::new(file, job.resolved.geometry, job.resolved.first_block, job.chip.clone())?;
+    // The chip file follows the image: that of an image which another process makes meanwhile is not ours.
+    let chip = ChipState { path: None, ..job.chip.clone() };
+    let mut flash = ImageFile::new(file, job.resolved.geometry, job.resolved.first_block, chip)?;
     job.execute(plan, &mut flash)?;
     temporary.persist_noclobber(image).map_err(|error| error.error)?;
+    flash.keep_chip_file_at(job.chip.path.clone());
+    if let Err(error) = flash.sync() {
+        // Without its chip file the image is not what was asked for.
+        let _ = std::fs::remove_file(image);
+        return Err(error.into());
+    }
     sync_directory(dir)?;
     job.finish(report)
 }
@@ -220,8 +232,7 @@ fn format_existing(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
         refuse_content(&file.file)?;
     }
     job.afresh = has_other_blocks(&file.file, &job.resolved, args.reset_wear)?;
-    let mut flash = ImageFile::new(file, job.resolved.geometry, job.resolved.first_block, job.chip.clone())
-        .map_err(|e| Failure { kind: Kind::GeometryMismatch, ..e.into() })?;
+    let mut flash = ImageFile::new(file, job.resolved.geometry, job.resolved.first_block, job.chip.clone())?;
     let plan = job.plan(&flash)?;
     let report = job.report(&plan);
     if !args.dry_run {

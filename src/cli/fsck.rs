@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use nandimg::check::undo::{After, Undo, UndoError, UndoHeader, UndoWriter, hash};
+use nandimg::check::undo::{After, UndoHeader, UndoWriter, hash};
 use nandimg::check::{Checked, Finding, Severity, block};
-use nandimg::flash::chip_file::ChipFile;
-use nandimg::flash::file_io::{Access, replace_file};
+use nandimg::flash::file_io::Access;
 use nandimg::flash::image::{ChangeLog, ImageFile};
 use nandimg::flash::{Block, FlashHardware};
 use serde_json::{Value, json};
@@ -16,6 +15,7 @@ use super::open::{Need, Opened, chip_file_path, open};
 use super::output::{Ui, count, size};
 use super::progress::Progress;
 use super::same_file::{Inputs, refuse_stdout};
+use super::undo::{hashes, read_if_there, take_back};
 
 /// Check everything; with --repair, mend what can be mended without guessing
 #[derive(Debug, clap::Args)]
@@ -36,7 +36,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     refuse_stdout(&args.image)?;
     if let Some(path) = &args.undo_from {
-        return undo(args, path, ui);
+        return take_back(&args.image, path, ui);
     }
     let image = &args.image.image;
     let chip_file = chip_file_path(image, &args.image.geometry);
@@ -56,7 +56,12 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let checked = match args.repair && mendable {
         true => repair(opened, found, args.undo.as_deref(), &mut report_progress)
             .map_err(|f| f.context(format!("{}", image.display())))?,
-        false => found,
+        false => {
+            if args.undo.is_some() {
+                ui.status("there is nothing to mend, so no undo file was made");
+            }
+            found
+        }
     };
     drop(progress);
     ui.report(to_json(&checked), |_| show(&checked, args.repair))?;
@@ -116,20 +121,6 @@ fn undo_header(flash: &ImageFile) -> Result<UndoHeader, Failure> {
     Ok(UndoHeader { raw_block_size: geometry.raw_block_size(), start, chip_file, hashes: hashes(flash)? })
 }
 
-fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => {
-            Err(Failure::from(error).context(format!("cannot read the chip file {}", path.display())))
-        }
-    }
-}
-
-fn hashes(flash: &ImageFile) -> Result<Vec<u64>, Failure> {
-    flash.geometry().iter_blocks().map(|block| Ok(hash(&flash.raw_block(block)?))).collect()
-}
-
 /// What the repair left, against the hashes from before it.
 fn after(flash: &ImageFile, before: &[u64]) -> Result<After, Failure> {
     let blocks = flash.geometry().iter_blocks().zip(hashes(flash)?.into_iter().zip(before));
@@ -140,108 +131,6 @@ fn after(flash: &ImageFile, before: &[u64]) -> Result<After, Failure> {
         None => None,
     };
     Ok(After { hashes: changed, chip_file: hash(&chip_file.unwrap_or_default()) })
-}
-
-/// Put image and chip file back as they were before the repair that made the undo file at `path`.
-fn undo(args: &Args, path: &Path, ui: &Ui) -> Result<Exit, Failure> {
-    let undo = Undo::load(path).map_err(|error| {
-        let failure = match error {
-            UndoError::Io(error) => Failure::from(error),
-            other => Failure::new(Kind::Unsupported, other),
-        };
-        failure.context(format!("cannot use the undo file {}", path.display()))
-    })?;
-    let mut flash = open_for_undo(args, &undo, ui)?;
-    let chip_path = flash.chip().path.clone();
-    refuse_if_changed(&flash, &undo, chip_path.as_deref())?;
-    for (block, raw) in &undo.blocks {
-        flash.restore_raw_block(*block, raw)?;
-    }
-    flash.sync()?;
-    if let Some(path) = &chip_path {
-        restore_chip_file(path, undo.header.chip_file.as_deref())?;
-    }
-    let blocks: Vec<u32> = undo.blocks.iter().map(|(block, _)| block.0).collect();
-    let report = json!({ "clean": Value::Null, "findings": [], "restored": blocks });
-    ui.report(report, |_| {
-        format!("took the repair back: {} restored\n", count(blocks.len() as u64, "block"))
-    })?;
-    Ok(Exit::Done)
-}
-
-/// The image, seen by the shape that the undo file states: the repair may have been cut short anywhere.
-fn open_for_undo(args: &Args, undo: &Undo, ui: &Ui) -> Result<ImageFile, Failure> {
-    use nandimg::flash::Geometry;
-    use nandimg::flash::image::ChipState;
-    let image = &args.image.image;
-    let file = super::open::lock_file(image, Access::ReadWrite, ui)?;
-    let header = &undo.header;
-    let unfit = || {
-        let message = format!("{}: the undo file belongs to an image of another size", image.display());
-        Failure::new(Kind::GeometryMismatch, message)
-    };
-    let raw_block = u32::try_from(header.raw_block_size).map_err(|_| unfit())?;
-    let blocks = u32::try_from(header.hashes.len()).map_err(|_| unfit())?;
-    let geometry = Geometry::new(raw_block, 0, raw_block, blocks).map_err(|_| unfit())?;
-    if !header.start.is_multiple_of(header.raw_block_size) {
-        return Err(unfit());
-    }
-    let first_block = u32::try_from(header.start / header.raw_block_size).map_err(|_| unfit())?;
-    let path = chip_file_path(image, &args.image.geometry);
-    let state = ChipState { content: ChipFile::default(), path, changed: false };
-    ImageFile::new(file, geometry, first_block, state).map_err(|_| unfit())
-}
-
-fn refuse_if_changed(flash: &ImageFile, undo: &Undo, chip_path: Option<&Path>) -> Result<(), Failure> {
-    let changed = |what: String| {
-        Err(Failure::new(
-            Kind::GeometryMismatch,
-            format!("{what} has changed since the repair: nothing was put back"),
-        ))
-    };
-    let saved: std::collections::BTreeSet<Block> = undo.blocks.iter().map(|(block, _)| *block).collect();
-    let now = hashes(flash)?;
-    for ((block, now), before) in flash.geometry().iter_blocks().zip(now).zip(&undo.header.hashes) {
-        let after = undo
-            .after
-            .as_ref()
-            .and_then(|after| after.hashes.iter().find(|(b, _)| *b == block))
-            .map(|(_, h)| *h);
-        let expected = match (&undo.after, after) {
-            (_, Some(after)) => Some(after),
-            (Some(_), None) => Some(*before),
-            // The repair was cut short: what it had saved, it may have changed in any way.
-            (None, None) if saved.contains(&block) => None,
-            (None, None) => Some(*before),
-        };
-        // A block that is back already is what an undo that was cut short leaves.
-        if expected.is_some_and(|expected| expected != now && *before != now) {
-            return changed(format!("{block}"));
-        }
-    }
-    let Some(path) = chip_path else { return Ok(()) };
-    let chip = read_if_there(path)?;
-    if chip == undo.header.chip_file {
-        return Ok(());
-    }
-    match &undo.after {
-        Some(after) if after.chip_file != hash(&chip.unwrap_or_default()) => {
-            changed(format!("the chip file {}", path.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn restore_chip_file(path: &Path, content: Option<&[u8]>) -> Result<(), Failure> {
-    let context = |e: std::io::Error| {
-        Failure::from(e).context(format!("cannot restore the chip file {}", path.display()))
-    };
-    let now = read_if_there(path)?;
-    match content {
-        _ if now.as_deref() == content => Ok(()),
-        Some(content) => replace_file(path, content).map_err(context),
-        None => std::fs::remove_file(path).map_err(context),
-    }
 }
 
 fn to_json(checked: &Checked) -> Value {

@@ -130,7 +130,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     if access == Access::ReadWrite {
         opened.flash.sync()?;
     }
-    let faults = opened.flash.latent_faults().as_slice();
+    let faults = opened.flash.latent_faults().to_vec();
     ui.report(json!({ "marked": marked, "faults": faults, "flipped": flipped }), |report| {
         show(report, args)
     })?;

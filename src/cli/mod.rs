@@ -13,6 +13,7 @@ mod output;
 mod progress;
 mod read;
 mod same_file;
+mod undo;
 mod wear_report;
 mod write;
 

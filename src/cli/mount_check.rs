@@ -11,7 +11,7 @@ use super::args::ImageArgs;
 use super::exit::{Exit, Failure, Kind};
 use super::geometry;
 use super::open::{Need, Opened, open};
-use super::output::{Ui, block_list, error_object, size, table};
+use super::output::{Ui, block_list, error_object, hex, size, table};
 use super::progress::Progress;
 use super::same_file::refuse_stdout;
 
@@ -130,11 +130,6 @@ fn hash_content<V: Volume>(volume: &V, ui: &Ui) -> Result<Option<String>, Failur
         progress.at(at, volume.len());
     }
     Ok(Some(hex(&hasher.finalize())))
-}
-
-/// Bytes as hex digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn show(report: &Value) -> String {

@@ -91,7 +91,7 @@ pub(crate) fn open(args: &ImageArgs, access: Access, need: Need, ui: &Ui) -> Res
     }
     let state = ChipState { content, path, changed: false };
     let flash = ImageFile::new(file, resolved.geometry, resolved.first_block, state)
-        .map_err(|e| in_image(Failure { kind: Kind::GeometryMismatch, ..e.into() }))?;
+        .map_err(|e| in_image(e.into()))?;
     Ok(Opened { flash, resolved, chip_file })
 }
 
@@ -115,8 +115,9 @@ fn find_geometry(file: &LockedFile, claims: Claims, need: Need, ui: &Ui) -> Resu
     let agreeing: Vec<_> = agreeing.into_iter().map(Claims::of_flash).collect();
     match agreeing.as_slice() {
         [found] => {
-            let resolved = claims.and(*found)?.resolve(Some(file.len))?;
-            return resolved.map(|r| tell(r, file.len, ui)).ok_or_else(unknown_geometry);
+            let resolved = claims.and(*found)?.resolve(Some(file.len))?.ok_or_else(unknown_geometry)?;
+            refuse_what_lies_within(&resolved, claims, &search)?;
+            return Ok(tell(resolved, file.len, ui));
         }
         [_, _, ..] => return Err(ambiguous(&agreeing)),
         [] => {}
@@ -161,6 +162,22 @@ fn tell(resolved: Resolved, file_len: u64, ui: &Ui) -> Resolved {
     resolved
 }
 
+/// A volume that was found behind the damaged metadata of another may be part of that one's data: only who says where it
+/// starts gets at it.
+fn refuse_what_lies_within(found: &Resolved, claims: Claims, search: &Search) -> Result<(), Failure> {
+    let start = found.end() - found.geometry.raw_size();
+    match search.first_magic {
+        Some(damaged) if damaged < start && claims.first_block.is_none() => Err(Failure::new(
+            Kind::Unmountable,
+            format!(
+                "no copy of the metadata at offset {damaged:#x} is whole; a volume at offset {start:#x} may be part of its data: give --first-block {} if it is what you want",
+                found.first_block
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn unknown_geometry() -> Failure {
     Failure::new(
         Kind::GeometryUnknown,
@@ -176,6 +193,10 @@ fn ambiguous(candidates: &[Claims]) -> Failure {
 
 /// Why the geometry is not known: no volume of ours to tell it.
 fn why_unknown(file: &File, search: &Search) -> Result<Failure, Failure> {
+    if search.exhausted {
+        let message = "it claims to hold more metadata than any volume has, and the search was given up: give the geometry";
+        return Ok(Failure::new(Kind::GeometryUnknown, message));
+    }
     let foreign = probe::recognise(file)?;
     match search.first_magic {
         Some(at) if search.valid_entries > 0 => Ok(Failure::new(

@@ -14,9 +14,8 @@ use sha2::{Digest, Sha256};
 
 use super::args::{ImageArgs, parse_size};
 use super::exit::{Exit, Failure, Kind};
-use super::mount_check::hex;
 use super::open::{chip_file_path, mount};
-use super::output::{Ui, count, error_object, size, stdout_failure};
+use super::output::{Ui, count, error_object, hex, size, stdout_failure};
 use super::progress::Progress;
 use super::same_file::{Inputs, refuse_stdout};
 

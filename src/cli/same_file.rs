@@ -25,7 +25,7 @@ impl Inputs<'_> {
         let name = output.map_or("standard output".into(), |path| path.display().to_string());
         let clashes = |path: &Path| match &handle {
             Some(output) => self::handle(path).is_some_and(|input| input == *output),
-            None => output.is_some_and(|output| is_same_name(output, path)),
+            None => output.is_some_and(|output| is_same_name(output, path) || is_same_device(output, path)),
         };
         for (path, what) in [(Some(self.image), "the image"), (self.chip_file, "the image's chip file")] {
             if path.is_some_and(clashes) {
@@ -68,4 +68,19 @@ fn is_same_name(a: &Path, b: &Path) -> bool {
 fn handle(path: &Path) -> Option<Handle> {
     let regular = std::fs::metadata(path).is_ok_and(|found| found.is_file());
     if regular { Handle::from_path(path).ok() } else { None }
+}
+
+/// Whether two names are the same device, under whatever names it has.
+#[cfg(unix)]
+fn is_same_device(a: &Path, b: &Path) -> bool {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    let device = |path: &Path| {
+        std::fs::metadata(path).ok().filter(|m| m.file_type().is_block_device()).map(|found| found.rdev())
+    };
+    device(a).is_some_and(|a| device(b) == Some(a))
+}
+
+#[cfg(not(unix))]
+fn is_same_device(_: &Path, _: &Path) -> bool {
+    false
 }

@@ -15,9 +15,8 @@ use sha2::{Digest, Sha256};
 
 use super::args::{ImageArgs, parse_size};
 use super::exit::{Exit, Failure};
-use super::mount_check::hex;
 use super::open::{chip_file_path, mount};
-use super::output::{Ui, count, size};
+use super::output::{Ui, count, hex, size};
 use super::progress::Progress;
 use super::same_file::{Inputs, refuse_stdout};
 
@@ -75,9 +74,6 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
             return Err(failure);
         }
     };
-    for warning in worn(&volume) {
-        ui.warn(&warning);
-    }
     let report = json!({
         "offset": args.offset,
         "bytes": bytes,
@@ -140,11 +136,6 @@ fn copy<V: Volume>(
             return Ok(at - offset);
         }
     }
-}
-
-/// Blocks that are past their rated cycles.
-fn worn<V: Volume>(volume: &V) -> Vec<String> {
-    volume.warnings().iter().filter(|w| w.contains("rated erase cycles")).cloned().collect()
 }
 
 /// Where the bytes come from.

@@ -1,97 +1,14 @@
 //! Faults on purpose: blocks that fail later, pages that cannot be read, and the moment the power goes.
 //!
-//! [`LatentFaults`] is the plan alone; [`Faulty`] carries one out around any chip.
+//! [`LatentFaults`] is a plan of blocks alone; [`Faulty`] carries one out around any chip.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
 
+pub use super::latent::{LatentFault, LatentFaults, Strike};
 use super::{Block, FlashError, FlashHardware, Geometry, Operation, PageAddr};
 use crate::prng::SplitMix64;
-
-/// A block that will fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "std", derive(serde::Serialize, serde::Deserialize))]
-pub struct LatentFault {
-    /// The block, by its number in the volume.
-    pub block: u32,
-    /// The operation that will fail.
-    pub on: Operation,
-    /// How many such operations still succeed. Reads are not counted: a read fault is there at once.
-    pub after: u64,
-}
-
-/// A plan of blocks that will fail.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LatentFaults {
-    faults: Vec<LatentFault>,
-}
-
-impl LatentFaults {
-    /// A plan of these faults; of several for the same block and operation, the one that is due first.
-    #[must_use]
-    pub fn new(faults: Vec<LatentFault>) -> Self {
-        let mut places = BTreeMap::new();
-        let mut plan: Vec<LatentFault> = Vec::new();
-        for fault in faults {
-            let place = *places.entry((fault.block, fault.on)).or_insert(plan.len());
-            match plan.get_mut(place) {
-                Some(same) => same.after = same.after.min(fault.after),
-                None => plan.push(fault),
-            }
-        }
-        Self { faults: plan }
-    }
-
-    /// The plan as it stands.
-    #[must_use]
-    pub fn as_slice(&self) -> &[LatentFault] {
-        &self.faults
-    }
-
-    /// Add a fault; one for the same block and operation is replaced.
-    pub fn add(&mut self, fault: LatentFault) {
-        self.faults.retain(|f| (f.block, f.on) != (fault.block, fault.on));
-        self.faults.push(fault);
-    }
-
-    /// Forget every fault.
-    pub fn clear(&mut self) {
-        self.faults.clear();
-    }
-
-    /// Count one operation on `block`; whether it fails, and whether the plan changed.
-    pub fn strike(&mut self, block: Block, on: Operation) -> Strike {
-        let mut strike = Strike::Passes;
-        for fault in self.faults.iter_mut().filter(|f| f.block == block.0 && f.on == on) {
-            match fault.after {
-                0 => return Strike::Fails,
-                _ => {
-                    fault.after -= 1;
-                    strike = Strike::Counted;
-                }
-            }
-        }
-        strike
-    }
-
-    /// Whether reads of `block` fail.
-    #[must_use]
-    pub fn unreadable(&self, block: Block) -> bool {
-        self.faults.iter().any(|f| f.block == block.0 && f.on == Operation::Read && f.after == 0)
-    }
-}
-
-/// What a plan says of one operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strike {
-    /// No fault waits here.
-    Passes,
-    /// It succeeds, and a fault is one operation nearer.
-    Counted,
-    /// It fails.
-    Fails,
-}
 
 /// A chip whose pages can be overwritten against the rules, to stand for what a power cut leaves.
 pub trait Tearable: FlashHardware {

@@ -77,7 +77,7 @@ impl ImageFile {
     ) -> Result<Self, FlashError> {
         let start = u64::from(first_block) * geometry.raw_block_size();
         if start.checked_add(geometry.raw_size()).is_none_or(|end| end > file.len) {
-            return Err(FlashError::Io(format!(
+            return Err(FlashError::Unfit(format!(
                 "{} blocks of {} raw bytes from block {first_block} on do not lie within a file of {} bytes",
                 geometry.blocks(),
                 geometry.raw_block_size(),
@@ -87,7 +87,7 @@ impl ImageFile {
         let listed =
             chip.content.bad_blocks.iter().copied().chain(chip.content.faults.iter().map(|f| f.block));
         if let Some(block) = listed.clone().find(|&b| b >= geometry.blocks()) {
-            return Err(FlashError::Io(format!(
+            return Err(FlashError::Unfit(format!(
                 "the chip file names block {block}, and there are {}",
                 geometry.blocks()
             )));
@@ -116,7 +116,7 @@ impl ImageFile {
         let usual = || BadBlockMarker::usual(geometry.page_size(), geometry.pages_per_block());
         let marker = chip.content.bad_block_marker.clone().unwrap_or_else(usual);
         if !marker.fits(geometry.spare_size(), geometry.pages_per_block()) {
-            return Err(FlashError::Io(format!(
+            return Err(FlashError::Unfit(format!(
                 "the bad-block mark (bytes {}..{} of the spare area, pages {:?}) does not lie within {} spare bytes and {} pages",
                 marker.byte,
                 u64::from(marker.byte) + u64::from(marker.len),
@@ -157,6 +157,11 @@ impl ImageFile {
         &self.chip
     }
 
+    /// Keep the chip file at `path` from now on.
+    pub fn keep_chip_file_at(&mut self, path: Option<PathBuf>) {
+        self.chip.path = path;
+    }
+
     /// The chip file, to be changed; it is written at the next sync.
     pub fn chip_mut(&mut self) -> &mut ChipFile {
         self.chip.changed = true;
@@ -165,8 +170,8 @@ impl ImageFile {
 
     /// Replace the plan of latent faults.
     pub fn set_latent_faults(&mut self, faults: LatentFaults) {
-        self.chip_mut().faults = faults.as_slice().to_vec();
         self.latent = faults;
+        self.chip.changed = true;
     }
 
     /// The plan of latent faults.
@@ -222,13 +227,14 @@ impl ImageFile {
 
     fn note_change(&mut self, block: Block) -> Result<(), FlashError> {
         let Some((mut log, mut noted)) = self.log.take() else { return Ok(()) };
-        let result = match core::mem::replace(&mut noted[block.index()], true) {
+        let result = match noted[block.index()] {
             true => Ok(()),
             false => self.raw_block(block).and_then(|raw| {
                 log.before_change(block, &raw)
                     .map_err(|e| FlashError::Io(format!("cannot save what is about to change: {e}")))
             }),
         };
+        noted[block.index()] |= result.is_ok();
         self.log = Some((log, noted));
         result
     }
@@ -243,9 +249,7 @@ impl ImageFile {
 
     fn strike(&mut self, block: Block, on: Operation) -> bool {
         let strike = self.latent.strike(block, on);
-        if strike == Strike::Counted {
-            self.chip_mut().faults = self.latent.as_slice().to_vec();
-        }
+        self.chip.changed |= strike == Strike::Counted;
         strike == Strike::Fails
     }
 
@@ -379,6 +383,7 @@ impl FlashHardware for ImageFile {
         self.file.sync_data().map_err(|e| FlashError::Io(format!("cannot sync the image: {e}")))?;
         // After the image: a mark that is lost is still in the volume's table, or the block holds nothing.
         if let Some(path) = self.chip.path.as_ref().filter(|_| self.chip.changed) {
+            self.chip.content.faults = self.latent.to_vec();
             let saved = self.chip.content.save(path);
             saved
                 .map_err(|e| FlashError::Io(format!("cannot write the chip file {}: {e}", path.display())))?;

@@ -13,7 +13,10 @@ pub mod file_io;
 mod geometry;
 #[cfg(feature = "std")]
 pub mod image;
+mod latent;
 mod marker;
+// It counts reads, through a shared reference.
+#[cfg(target_has_atomic = "ptr")]
 pub mod sim;
 
 use alloc::string::String;
@@ -202,6 +205,9 @@ pub enum FlashError {
     /// The chip no longer answers: its power went.
     #[error("the chip has no power")]
     PowerLost,
+    /// What carries the chip is not what the geometry says.
+    #[error("{0}")]
+    Unfit(String),
     /// What carries the chip (a file, a bus) failed; says nothing about the block.
     #[error("{0}")]
     Io(String),

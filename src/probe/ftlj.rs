@@ -57,6 +57,8 @@ pub struct FoundVolume {
     pub first_block: u32,
     /// Both slots hold a whole entry.
     both_slots: bool,
+    /// The map has an entry for each logical block.
+    map_fits: bool,
     /// It takes the whole of the image.
     fills_file: bool,
     /// How well everything else fits; only for ranking.
@@ -325,8 +327,9 @@ fn explanations<S: ReadAt + ?Sized>(
                 }
             }
         }
-        let paired = of_entry.iter().any(|volume| volume.both_slots);
-        of_entry.retain(|volume| volume.both_slots == paired && !found.contains(volume));
+        let paired = |volume: &FoundVolume| (volume.both_slots, volume.both_slots && volume.map_fits);
+        let best = of_entry.iter().map(paired).max();
+        of_entry.retain(|volume| Some(paired(volume)) == best && !found.contains(volume));
         found.extend(of_entry);
     }
     Ok(found)
@@ -402,7 +405,8 @@ fn explain<S: ReadAt + ?Sized>(
         score += if head == MAGIC { 4 } else { 2 * u32::from(head == [0xFF; 4]) };
     }
     // A format gives the map an entry for each logical block, and how many there are depends on the block size.
-    score += 4 * u32::from(entry.mapped == layout.logical_blocks as usize);
+    let map_fits = entry.mapped == layout.logical_blocks as usize;
+    score += 4 * u32::from(map_fits);
     let page_size = (shape.spare_size > 0).then_some(shape.page_size);
     let (spare_size, block_size, blocks) = (shape.spare_size, shape.block_size, entry.blocks);
     Ok(Some(FoundVolume {
@@ -412,6 +416,7 @@ fn explain<S: ReadAt + ?Sized>(
         blocks,
         first_block,
         both_slots,
+        map_fits,
         fills_file,
         score,
     }))

@@ -185,9 +185,12 @@ fn a_slot_that_fails_makes_the_volume_read_only_and_keeps_its_content() {
 fn a_write_whose_metadata_cannot_be_read_back_is_not_said_to_be_done() {
     let bench = Bench::with_volume(b"some content");
     bench.run("inject-bad a.img --block 1 --when read").exits(0);
-    let write = bench.feed("--json write a.img", b"SOME").exits(4);
-    assert_eq!(write.json()["error"]["kind"], "unreadable");
+    let write = bench.feed("--json write a.img", b"SOME").exits(8);
+    assert_eq!(write.json()["error"]["kind"], "read-only");
     assert_eq!(bench.content("a.img"), b"some content");
+    // The block is known for bad from now on.
+    let check = bench.run("--json mount-check a.img").exits(1).json();
+    assert_eq!((&check["writable"], &check["bad_blocks"]), (&json!(false), &json!([1])));
 }
 
 #[test]

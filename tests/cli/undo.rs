@@ -138,12 +138,21 @@ fn what_is_no_undo_file_is_refused() {
     std::fs::remove_file(bench.path("u")).unwrap();
     bench.run("fsck a.img --repair --undo u").exits(1);
     let undo = bench.bytes("u");
-    for at in [9, 30, 60, 400, undo.len() / 2, undo.len() - 3] {
+    // Of a damaged record nothing is put back, and the block it was about is seen to have changed.
+    for at in [9, 30, 60, 400, undo.len() / 2] {
         bench.patch("u", at, |bytes| bytes[0] ^= 1);
         bench.run("fsck a.img --undo-from u").exits(8);
         bench.put("u", &undo);
     }
+    // Without its end it is that of a repair which was cut short; a crash leaves zeros there.
+    let end = *records(&undo).last().unwrap();
+    bench.put("u", &[&undo[..end], &[0; 100]].concat());
+    let repaired = bench.bytes("a.img");
     bench.run("fsck a.img --undo-from u").exits(0);
+    assert!(bench.bytes("a.img") != repaired);
+    // Taken back it is, and what happens afterwards is no longer its business.
+    bench.patch("a.img", usize::from(undo[records(&undo)[0] + 1]) * BLOCK, |bytes| bytes[9] ^= 1);
+    refused(&bench, "has changed");
 }
 
 /// Where the records of an undo file of the small volume start: blocks as they were, then the end.
@@ -211,6 +220,30 @@ fn an_undo_that_was_cut_short_can_be_done_again() {
     assert!(state(&bench) == before);
     bench.run("fsck a.img --undo-from u").exits(0);
     assert!(state(&bench) == before);
+}
+
+#[test]
+fn an_undo_that_was_cut_within_a_block_can_be_done_again() {
+    let bench = damaged();
+    let before = state(&bench);
+    bench.run("fsck a.img --repair --undo u").exits(1);
+    let undo = bench.bytes("u");
+    // What the undo file notes before it begins, and half a block put back.
+    let begun = [&undo[..], b"U", &nandimg_crc(b"U")].concat();
+    bench.put("u", &begun);
+    let first = records(&undo)[0];
+    let block = usize::from(undo[first + 1]);
+    let half = BLOCK / 2;
+    bench.patch("a.img", block * BLOCK, |bytes| bytes[..half].copy_from_slice(&undo[first + 5..][..half]));
+    bench.run("fsck a.img --undo-from u").exits(0);
+    assert!(state(&bench) == before);
+}
+
+/// CRC-32 (IEEE), bit by bit: the undo file's own, seen from outside.
+fn nandimg_crc(bytes: &[u8]) -> [u8; 4] {
+    let step = |crc: u32, _: i32| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 };
+    let crc = bytes.iter().fold(!0, |crc: u32, &byte| (0..8).fold(crc ^ u32::from(byte), step));
+    (!crc).to_le_bytes()
 }
 
 #[test]

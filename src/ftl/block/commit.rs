@@ -84,7 +84,7 @@ impl<H: FlashHardware> BlockVolume<H> {
 
     /// A slot could not be written: nothing can be committed any more, what is committed stays.
     fn lose_slot(&mut self, target: SlotId, error: FlashError) -> Error {
-        if let FlashError::Failed { at, .. } = &error {
+        if let FlashError::Failed { at, .. } | FlashError::Unreadable { at, .. } = &error {
             let reason = format!("{error}; {} belongs to {target}, which has no other place", at.block);
             // The mark tells the next mount; that it may fail too changes nothing here.
             let _ = self.retire(at.block);

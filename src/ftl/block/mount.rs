@@ -246,6 +246,11 @@ impl<H: FlashHardware> BlockVolume<H> {
 
     fn mount_warnings(&self) -> Vec<String> {
         let mut warnings: Vec<String> = self.fallback.clone().into_iter().collect();
+        if self.copies.iter().any(|copy| copy.sequence > Some(self.sequence)) {
+            warnings.push(
+                "this is an older state: blocks that only it uses may hold newer bytes since".to_string(),
+            );
+        }
         let block_size = u64::from(self.layout.block_size);
         let mapped_end = self.map.len() as u64 * block_size;
         if self.len > mapped_end {
