@@ -94,9 +94,13 @@ pub(crate) enum Found {
     /// The entry claims more than a slot.
     TooLong,
     /// The checksum is wrong; whether the last page of the entry is erased.
-    BadSum { unfinished: bool },
+    BadSum {
+        unfinished: bool,
+    },
     /// The checksum is right and the tables do not fill the payload.
-    BadTables { unfinished: bool },
+    BadTables {
+        unfinished: bool,
+    },
     Entry(Entry),
 }
 

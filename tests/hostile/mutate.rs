@@ -43,14 +43,14 @@ fn rewrite(image: &mut Image, rng: &mut SplitMix64) {
         Found::Entry(entry) => Some((slot, entry)),
         _ => None,
     });
-    let [Some((slot, mut entry)), _] | [None, Some((slot, mut entry))] = entries.clone() else { return };
+    let ([Some((slot, mut entry)), _] | [None, Some((slot, mut entry))]) = entries.clone() else { return };
     // An entry that nobody uses hides its damage.
     let other = entries.iter().flatten().find(|(other, _)| *other != slot).map(|(_, e)| e.sequence);
     if let Some(other) = other
         && entry.sequence < other
         && rng.below(2) == 0
     {
-        entry.sequence = other + 1;
+        entry.sequence = other.wrapping_add(1);
     }
     for _ in 0..=rng.below(3) {
         match rng.below(12) {
@@ -71,8 +71,18 @@ fn put(image: &mut Image, slot: usize, entry: &Entry, rng: &mut SplitMix64) {
         let at = pick(rng, &lengths);
         let true_len = u32::from_le_bytes(payload[at..at + 4].try_into().unwrap());
         let left = (payload.len() - at - 4) as u32;
-        let edges =
-            [0, 1, 3, true_len ^ 1, true_len + 4, true_len.wrapping_sub(4), left, left + 1, 1 << 31, u32::MAX];
+        let edges = [
+            0,
+            1,
+            3,
+            true_len ^ 1,
+            true_len + 4,
+            true_len.wrapping_sub(4),
+            left,
+            left + 1,
+            1 << 31,
+            u32::MAX,
+        ];
         let lie = pick(rng, &edges);
         payload[at..at + 4].copy_from_slice(&lie.to_le_bytes());
     }
@@ -85,7 +95,9 @@ fn put(image: &mut Image, slot: usize, entry: &Entry, rng: &mut SplitMix64) {
 fn damage_header(entry: &mut Entry, other: Option<u64>, image: &Image, rng: &mut SplitMix64) {
     if rng.below(2) == 0 {
         entry.sequence = match other {
-            Some(other) if rng.below(2) == 0 => pick(rng, &[other, other.wrapping_add(1), other.wrapping_sub(1)]),
+            Some(other) if rng.below(2) == 0 => {
+                pick(rng, &[other, other.wrapping_add(1), other.wrapping_sub(1)])
+            }
             _ => extreme(rng),
         };
         return;
@@ -177,7 +189,7 @@ fn damage_sizes(entry: &mut Entry, image: &Image, rng: &mut SplitMix64) {
             entry.map.resize(shape.logical + 1 + rng.below(8) as usize, fill);
         }
         3 => {
-            let len = entry.counts.len() + 1 - 2 * rng.below(2) as usize;
+            let len = (entry.counts.len() + 1).saturating_sub(2 * rng.below(2) as usize);
             entry.counts.resize(len, 7);
         }
         4 => entry.counts.resize(rng.below(2 * shape.blocks as u64) as usize, 0),
