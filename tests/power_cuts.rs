@@ -50,7 +50,7 @@ fn run(scenario: &Scenario) -> Report {
 /// What `fsck --repair` does.
 fn repair(mut hw: &mut dyn FlashHardware) -> Result<()> {
     let found = block::check(&hw, &mut |_, _| {})?;
-    block::repair(&mut hw, found, &mut |_, _| {}).map(drop)
+    block::repair(&mut hw, &found, &mut |_, _| {}).map(drop)
 }
 
 #[test]

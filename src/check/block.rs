@@ -255,11 +255,11 @@ fn find_unreadable_pages<H: FlashHardware>(
 /// When the chip fails; what was mended until then stays so.
 pub fn repair<H: FlashHardware>(
     hw: &mut H,
-    before: Checked,
+    before: &Checked,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Checked> {
     if before.findings.iter().any(|f| f.repair.is_some()) {
-        mend(hw, &before)?;
+        mend(hw, before)?;
     }
     let after = check(hw, progress)?;
     let left: BTreeSet<_> = after.findings.iter().map(Finding::key).collect();

@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let found = block::check(&opened.flash, &mut report_progress).map_err(in_image)?;
     let mendable = found.findings.iter().any(|f| f.repair.is_some());
     let checked = match args.repair && mendable {
-        true => repair(opened, found, args.undo.as_deref(), &mut report_progress)
+        true => repair(opened, &found, args.undo.as_deref(), &mut report_progress)
             .map_err(|f| f.context(format!("{}", image.display())))?,
         false => {
             if args.undo.is_some() {
@@ -80,7 +80,7 @@ fn exit_for(checked: &Checked) -> Exit {
 
 fn repair(
     opened: Opened,
-    found: Checked,
+    found: &Checked,
     undo: Option<&Path>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Checked, Failure> {

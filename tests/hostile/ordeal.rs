@@ -51,7 +51,7 @@ pub(crate) fn run(image: &Image, rng: &mut SplitMix64, seen: &mut Seen) {
         write(image, &chip, &verdict, volume, rng, seen);
     }
     if let Some(checked) = checked {
-        repair(image, &chip, &verdict, checked, seen);
+        repair(image, &chip, &verdict, &checked, seen);
     }
     format(image, &chip, &verdict, rng, seen);
     search(image, &verdict);
@@ -338,7 +338,7 @@ fn key(finding: &Finding) -> (&'static str, Option<u32>, Option<u32>) {
     (finding.code, finding.block, finding.page)
 }
 
-fn repair(image: &Image, chip: &SimFlash, verdict: &Verdict, before: Checked, seen: &mut Seen) {
+fn repair(image: &Image, chip: &SimFlash, verdict: &Verdict, before: &Checked, seen: &mut Seen) {
     let mut mended = chip.clone();
     let wanted = before.findings.iter().any(|f| f.repair.is_some());
     let repaired = fsck::repair(&mut mended, before, &mut |_, _| {}).expect("a repair of a chip that works");
@@ -366,7 +366,7 @@ fn repair(image: &Image, chip: &SimFlash, verdict: &Verdict, before: Checked, se
     for finding in &mut after.findings {
         finding.repaired = false;
     }
-    let again = fsck::repair(&mut mended, after, &mut |_, _| {}).expect("a second repair");
+    let again = fsck::repair(&mut mended, &after, &mut |_, _| {}).expect("a second repair");
     assert!(again.findings.iter().all(|f| !f.repaired), "a second repair mends more: {:#?}", again.findings);
 }
 
