@@ -17,7 +17,7 @@ use crate::onflash::ftlj::{
     COPY_ON_WRITE_BLOCKS, HEADER_LEN, Layout, Metadata, RawHeader, UNMAPPED, UNTOUCHED_BLOCKS,
 };
 
-/// What a format would do. See the [module](self).
+/// What a format would do: a plan that only looked, and can be carried out.
 #[derive(Clone, Debug)]
 pub struct FormatPlan {
     layout: Layout,

@@ -1,7 +1,7 @@
 //! The engine for the block-mapped format.
 //!
 //! A logical block is a whole erase block. Every change goes to a fresh block; the two metadata slots take turns in
-//! saying which block holds what. A mount reads the slots ([`slots`]), chooses one and judges its map ([`mount`],
+//! saying which block holds what. A mount reads the slots ([`slots`]), chooses one and judges its map (`mount`,
 //! [`map`]); writes are staged in fresh blocks (`stage`) and take effect by one commit (`commit`).
 //!
 //! # Invariants
