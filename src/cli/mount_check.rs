@@ -3,7 +3,7 @@
 use nandimg::flash::FlashHardware;
 use nandimg::flash::file_io::Access;
 use nandimg::ftl::Volume;
-use nandimg::ftl::block::{BlockVolume, Copy, Mount, Survey};
+use nandimg::ftl::block::{BlockVolume, MetadataCopy, Mount, Survey};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -105,7 +105,7 @@ fn add_unmounted(add: &mut impl FnMut(&str, Value), failure: &Failure) {
     add("error", error_object(failure));
 }
 
-fn show_copy<H: FlashHardware>(copy: &Copy, flash: &H) -> Value {
+fn show_copy<H: FlashHardware>(copy: &MetadataCopy, flash: &H) -> Value {
     let at = nandimg::flash::PageAddr { block: copy.block, page: 0 };
     json!({
         "location": copy.slot.name(),

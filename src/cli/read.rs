@@ -79,15 +79,15 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let mounted = mount(&args.image, Access::ReadOnly, &options, ui)?;
     let volume = &mounted.volume;
     let end = end_of_range(args, volume.len())?;
-    let mut copy = Copy::new(Sink::open(output)?, ui.json);
-    let stopped = copy.run(volume, args.offset, end, args.skip_unreadable, ui);
-    let stopped = stopped.and_then(|()| copy.sink.flush());
+    let mut transfer = Transfer::new(Sink::open(output)?, ui.json);
+    let stopped = transfer.run(volume, args.offset, end, args.skip_unreadable, ui);
+    let stopped = stopped.and_then(|()| transfer.sink.flush());
     if let Err(failure) = &stopped
         && failure.kind != Kind::Unreadable
     {
         return stopped.map(|()| Exit::Done);
     }
-    let Copy { bytes, holes, hasher, .. } = copy;
+    let Transfer { bytes, holes, hasher, .. } = transfer;
     let mut report = json!({
         "offset": args.offset,
         "bytes": bytes,
@@ -184,15 +184,15 @@ impl Hole {
     }
 }
 
-/// A copy in progress.
-struct Copy<'a> {
+/// A transfer in progress.
+struct Transfer<'a> {
     sink: Sink<'a>,
     hasher: Option<Sha256>,
     bytes: u64,
     holes: Vec<Hole>,
 }
 
-impl<'a> Copy<'a> {
+impl<'a> Transfer<'a> {
     fn new(sink: Sink<'a>, hash: bool) -> Self {
         Self { sink, hasher: hash.then(Sha256::new), bytes: 0, holes: Vec::new() }
     }

@@ -8,26 +8,10 @@ use std::ops::Range;
 
 use memchr::memmem;
 
+use super::layouts::WITH_SPARE;
 use super::source::ReadAt;
 use crate::flash::Geometry;
 use crate::onflash::ftlj::{HEADER_LEN, Layout, MAGIC, Metadata, RawHeader};
-
-/// Page and spare sizes of chips that are tried where an entry does not read in one piece.
-const INTERLEAVED: &[(u32, u32)] = &[
-    (2048, 64),
-    (512, 16),
-    (4096, 128),
-    (2048, 128),
-    (4096, 224),
-    (4096, 256),
-    (2048, 96),
-    (2048, 112),
-    (4096, 232),
-    (8192, 640),
-    (16384, 1280),
-    (16384, 1664),
-    (256, 8),
-];
 
 /// Block sizes that are tried: powers of two, from 256 bytes to 64 MiB.
 const BLOCK_SIZE_BITS: std::ops::RangeInclusive<u32> = 8..=26;
@@ -96,9 +80,8 @@ impl Hints {
             (_, Some(0)) => Vec::new(),
             (Some(page), Some(spare)) => vec![(page, spare)],
             (page, spare) => {
-                let fits =
-                    |&&(p, s): &&(u32, u32)| page.is_none_or(|n| n == p) && spare.is_none_or(|n| n == s);
-                INTERLEAVED.iter().filter(fits).copied().collect()
+                let fits = |&(p, s): &(u32, u32)| page.is_none_or(|n| n == p) && spare.is_none_or(|n| n == s);
+                WITH_SPARE.iter().map(|l| (l.page as u32, l.spare as u32)).filter(fits).collect()
             }
         }
     }

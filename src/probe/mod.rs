@@ -5,6 +5,7 @@
 
 mod foreign;
 mod ftlj;
+mod layouts;
 mod source;
 
 pub use foreign::{Foreign, recognise};

@@ -183,6 +183,25 @@ fn a_dump_that_was_cut_short_is_not_taken_for_a_smaller_chip() {
 }
 
 #[test]
+fn a_volume_within_the_data_of_a_damaged_one_is_not_taken_for_it() {
+    let (inner, _) = sample("writes");
+    let bench = Bench::new();
+    bench.run("format a.img --block-size 64KiB --blocks 64").exits(0);
+    bench.feed("write a.img", &inner).exits(0);
+    let outer = bench.content("a.img");
+    assert!(outer == inner);
+    // Both copies of the outer metadata lose a byte behind their magic.
+    for slot in [0, 64 << 10] {
+        bench.patch("a.img", slot + 20, |bytes| bytes[0] ^= 1);
+    }
+    let before = bench.bytes("a.img");
+    for command in ["mount-check a.img", "read a.img -o out", "fsck a.img --repair", "write a.img"] {
+        bench.fails(command, 4, "unmountable");
+    }
+    assert!(bench.bytes("a.img") == before);
+}
+
+#[test]
 fn what_stands_unevenly_before_a_volume_is_said() {
     let (image, _) = sample("database-0.6.0");
     let bench = Bench::new();

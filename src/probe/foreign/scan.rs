@@ -8,6 +8,7 @@ use std::io;
 
 use memchr::memmem::Finder;
 
+use super::super::layouts::{self, PageLayout};
 use super::super::source::ReadAt;
 use super::head::{HEAD_LEN, Head, Hit, Proof, Role, Strength};
 use super::{boot, files, ftl, jffs2, mtd, rom};
@@ -43,51 +44,12 @@ pub(super) struct Signature {
 const FAMILIES: [&[Signature]; 5] =
     [mtd::SIGNATURES, jffs2::SIGNATURES, ftl::SIGNATURES, rom::SIGNATURES, boot::SIGNATURES];
 
-/// A page's data and spare bytes, as the dump interleaves them.
-#[derive(Clone, Copy)]
-pub(super) struct Layout {
-    pub(super) page: u64,
-    pub(super) spare: u64,
-}
-
-impl Layout {
-    fn stride(self) -> u64 {
-        self.page + self.spare
-    }
-}
-
-const fn layout(page: u64, spare: u64) -> Layout {
-    Layout { page, spare }
-}
-
-/// Layouts a dump may have: those of the chips in the Linux tables (drivers/mtd/nand: raw/nand_ids.c, spi/*.c) and of
-/// QEMU's `hw/block/nand.c` (spare = page / 32). Without spare bytes every page begins at a multiple of 512.
-pub(super) const LAYOUTS: [Layout; 17] = [
-    layout(512, 0),
-    layout(256, 8),
-    layout(512, 16),
-    layout(1024, 32),
-    layout(2048, 64),
-    layout(2048, 96),
-    layout(2048, 112),
-    layout(2048, 128),
-    layout(4096, 128),
-    layout(4096, 224),
-    layout(4096, 232),
-    layout(4096, 256),
-    layout(8192, 256),
-    layout(8192, 448),
-    layout(8192, 640),
-    layout(16384, 1280),
-    layout(16384, 1664),
-];
-
 impl Place {
     pub(super) fn fits(self, offset: u64) -> bool {
         match self {
-            Self::Page => LAYOUTS.iter().any(|layout| offset.is_multiple_of(layout.stride())),
+            Self::Page => layouts::all().any(|layout| offset.is_multiple_of(layout.stride())),
             Self::Multiple(of) => offset.is_multiple_of(of),
-            Self::Spare => LAYOUTS.iter().any(|layout| offset % layout.stride() >= layout.page),
+            Self::Spare => layouts::all().any(|layout| offset % layout.stride() >= layout.page),
         }
     }
 }
@@ -184,7 +146,7 @@ fn part<'a>(window: &Head<'a>, start: usize) -> Head<'a> {
 }
 
 /// What has no magic number to search for is looked for wherever a page begins.
-fn pages(window: &Head<'_>, layout: Layout, finds: &mut Finds) {
+fn pages(window: &Head<'_>, layout: PageLayout, finds: &mut Finds) {
     let first = window.offset.next_multiple_of(layout.stride()) - window.offset;
     let stride = usize::try_from(layout.stride()).unwrap_or(usize::MAX);
     let starts = usize::try_from(first).unwrap_or(usize::MAX)..window.bytes.len().min(STEP);
@@ -224,7 +186,7 @@ pub(super) fn scan(source: &dyn ReadAt, enough: fn(&Finds) -> bool) -> io::Resul
         for search in &mut searches {
             search.run(&window, &mut finds);
         }
-        for layout in LAYOUTS {
+        for layout in layouts::all() {
             pages(&window, layout, &mut finds);
         }
         if enough(&finds) {

@@ -415,7 +415,7 @@ fn a_place_that_cannot_be_read_is_an_error() {
 #[test]
 fn every_layout_keeps_nodes_aligned() {
     // `Place::Multiple` does not ask where in a page an offset lies, because no layout can shift a multiple of 8.
-    for layout in scan::LAYOUTS {
+    for layout in super::super::layouts::all() {
         assert!(
             layout.page.is_multiple_of(8) && layout.spare.is_multiple_of(8),
             "{}+{}",
