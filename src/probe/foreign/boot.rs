@@ -1,7 +1,7 @@
 //! What boot loaders start from. A dump often begins with one, so they rank below the file systems that follow.
 
 use super::head::{Head, Hit, Role, Strength};
-use super::scan::{Place, Signature};
+use super::signature::{Place, Signature};
 
 pub(super) const SIGNATURES: &[Signature] = &[
     Signature { name: "uimage", magic: &[0x27, 0x05, 0x19, 0x56], at: 0, place: Place::Page, check: uimage },

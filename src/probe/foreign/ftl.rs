@@ -1,7 +1,7 @@
 //! Other flash translation layers.
 
 use super::head::{Head, Hit, Role, Strength};
-use super::scan::{Place, Signature};
+use super::signature::{Place, Signature};
 
 pub(super) const SIGNATURES: &[Signature] = &[
     Signature { name: "dhara", magic: b"Dha", at: 0, place: Place::Page, check: dhara },

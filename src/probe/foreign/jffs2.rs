@@ -1,7 +1,7 @@
 //! JFFS2: nodes with a CRC over their header, in either byte order, and the clean markers that NAND keeps in the spare.
 
 use super::head::{Head, Hit, Role, Strength};
-use super::scan::{Place, Signature};
+use super::signature::{Place, Signature};
 
 /// 0x1985 in either byte order, at multiples of 4; and a whole clean marker of 8 bytes, as it lies in the spare bytes.
 pub(super) const SIGNATURES: &[Signature] = &[

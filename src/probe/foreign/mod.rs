@@ -20,6 +20,7 @@ mod jffs2;
 mod mtd;
 mod rom;
 mod scan;
+mod signature;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod specimens;

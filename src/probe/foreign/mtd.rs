@@ -2,7 +2,7 @@
 
 use super::super::layouts::PageLayout;
 use super::head::{Head, Hit, Role, Strength, crc_unfinished};
-use super::scan::{Place, Signature};
+use super::signature::{Place, Signature};
 
 pub(super) const SIGNATURES: &[Signature] = &[
     Signature { name: "ubi", magic: b"UBI#", at: 0, place: Place::Page, check: ubi },

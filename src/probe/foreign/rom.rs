@@ -3,7 +3,7 @@
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::head::{Head, Hit, Role, Strength, crc_unfinished};
-use super::scan::{Place, Signature};
+use super::signature::{Place, Signature};
 
 pub(super) const SIGNATURES: &[Signature] = &[
     page("squashfs", b"hsqs", 0, squashfs),

@@ -11,6 +11,7 @@ use memchr::memmem::Finder;
 use super::super::layouts::{self, PageLayout};
 use super::super::source::ReadAt;
 use super::head::{HEAD_LEN, Head, Hit, Proof, Role, Strength};
+use super::signature::Signature;
 use super::{boot, files, ftl, jffs2, mtd, rom};
 
 /// Bytes a window is responsible for: small enough that searching it for every signature stays in the cache.
@@ -19,40 +20,8 @@ const STEP: usize = 256 << 10;
 /// Checks a signature may cost: no image that is not made to waste time comes near.
 const ATTEMPTS: u32 = 1 << 18;
 
-/// Where a structure may begin.
-#[derive(Clone, Copy)]
-pub(super) enum Place {
-    /// Where a page begins, in some layout.
-    Page,
-    /// At a multiple of this many bytes, at most 8: every layout is made of such, so spare bytes shift nothing.
-    Multiple(u64),
-    /// Within the spare bytes of a page.
-    Spare,
-}
-
-/// A magic number and the check that a place with it must pass.
-pub(super) struct Signature {
-    /// The name whose find, once checked, makes looking further needless.
-    pub(super) name: &'static str,
-    pub(super) magic: &'static [u8],
-    /// Where in the structure the magic number lies.
-    pub(super) at: usize,
-    pub(super) place: Place,
-    pub(super) check: fn(&Head<'_>) -> Option<Hit>,
-}
-
 const FAMILIES: [&[Signature]; 5] =
     [mtd::SIGNATURES, jffs2::SIGNATURES, ftl::SIGNATURES, rom::SIGNATURES, boot::SIGNATURES];
-
-impl Place {
-    pub(super) fn fits(self, offset: u64) -> bool {
-        match self {
-            Self::Page => layouts::all().any(|layout| offset.is_multiple_of(layout.stride())),
-            Self::Multiple(of) => offset.is_multiple_of(of),
-            Self::Spare => layouts::all().any(|layout| offset % layout.stride() >= layout.page),
-        }
-    }
-}
 
 /// One kind of content, with the best evidence so far.
 #[derive(Debug)]
