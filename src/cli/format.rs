@@ -9,7 +9,7 @@ use nandimg::flash::file_io::{Access, LockedFile, directory_of, new_file_builder
 use nandimg::flash::image::{ChipState, ImageFile};
 use nandimg::flash::{BadBlockMarker, Block, FlashHardware};
 use nandimg::ftl::block::FormatPlan;
-use nandimg::probe::{self, Hints};
+use nandimg::probe::{self, Hints, Search};
 use serde_json::{Value, json};
 
 use super::args::{BlockList, ImageArgs, parse_blocks};
@@ -228,10 +228,11 @@ fn format_existing(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let claims = Claims::of_flags(&args.image.geometry).without_spare_if_so(file.len);
     let claims = add_what_is_found(claims, &file, chip.as_ref())?;
     let mut job = Job::new(args, ui, claims, chip, Some(file.len))?;
+    let search = probe::find_volumes(&file.file, &Hints::default())?;
     if !args.force {
-        refuse_content(&file.file)?;
+        refuse_content(&file.file, &search)?;
     }
-    job.afresh = has_other_blocks(&file.file, &job.resolved, args.reset_wear)?;
+    job.afresh = has_other_blocks(&search, &job.resolved, args.reset_wear)?;
     let mut flash = ImageFile::new(file, job.resolved.geometry, job.resolved.first_block, job.chip.clone())?;
     let plan = job.plan(&flash)?;
     let report = job.report(&plan);
@@ -257,8 +258,7 @@ fn add_what_is_found(claims: Claims, file: &LockedFile, chip: Option<&ChipFile>)
 
 /// Whether a volume is there whose blocks are of another size: its erase counts and bad blocks then mean nothing here, and
 /// giving them up must be asked for.
-fn has_other_blocks(file: &File, resolved: &Resolved, reset_wear: bool) -> Result<bool, Failure> {
-    let search = probe::find_volumes(file, &Hints::default())?;
+fn has_other_blocks(search: &Search, resolved: &Resolved, reset_wear: bool) -> Result<bool, Failure> {
     let [found] = search.best(|_| true)[..] else { return Ok(false) };
     let new = &resolved.geometry;
     if found.block_size == new.block_size() && found.spare_size == new.spare_size() {
@@ -278,11 +278,10 @@ fn has_other_blocks(file: &File, resolved: &Resolved, reset_wear: bool) -> Resul
 }
 
 /// Refuse to format what holds anything; say what it is.
-fn refuse_content(file: &File) -> Result<(), Failure> {
+fn refuse_content(file: &File, search: &Search) -> Result<(), Failure> {
     if probe::is_blank(file)? {
         return Ok(());
     }
-    let search = probe::find_volumes(file, &Hints::default())?;
     let what = match (probe::recognise(file)?, search.first_magic) {
         (foreign, Some(at)) if search.valid_entries > 0 || foreign.is_none() => {
             format!("a block-mapped volume (metadata at offset {at:#x})")

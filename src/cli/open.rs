@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use nandimg::flash::FlashHardware;
 use nandimg::flash::chip_file::ChipFile;
 use nandimg::flash::file_io::{Access, LockedFile};
 use nandimg::flash::image::{ChipState, ImageFile};
+use nandimg::flash::marked_blocks;
 use nandimg::ftl::Volume;
 use nandimg::ftl::block::{BlockVolume, Mount};
-use nandimg::probe::{self, Hints, Search, SlotsSeen};
+use nandimg::probe::{self, Foreign, Hints, Search, SlotsSeen};
 
 use super::args::{GeometryArgs, ImageArgs};
 use super::exit::{Failure, Kind};
@@ -132,7 +132,9 @@ fn find_geometry(file: &LockedFile, claims: Claims, need: Need, ui: &Ui) -> Resu
     }
     // What the claims exclude may be what is there.
     if seen != SlotsSeen::Magic {
-        search = probe::find_volumes(&file.file, &Hints::default())?;
+        if claims.hints() != Hints::default() {
+            search = probe::find_volumes(&file.file, &Hints::default())?;
+        }
         if let [found] = search.best(|_| true).as_slice() {
             claims.and(Claims::of_flash(found))?;
         }
@@ -140,7 +142,7 @@ fn find_geometry(file: &LockedFile, claims: Claims, need: Need, ui: &Ui) -> Resu
     match (claimed?, need) {
         (Some(resolved), Need::Geometry) => Ok(tell(resolved, file.len, ui)),
         (Some(resolved), Need::Volume) if seen != SlotsSeen::Nothing => Ok(tell(resolved, file.len, ui)),
-        (Some(_), Need::Volume) => Err(describe_content(&file.file)?),
+        (Some(_), Need::Volume) => Err(describe_content(&file.file, probe::recognise(&file.file)?)?),
         (None, _) => Err(why_unknown(&file.file, &search)?),
     }
 }
@@ -211,13 +213,13 @@ fn why_unknown(file: &File, search: &Search) -> Result<Failure, Failure> {
                 "there is metadata of a block-mapped volume at offset {at:#x}, and no copy of it is whole; give the geometry to learn more"
             ),
         )),
-        _ => describe_content(file),
+        _ => describe_content(file, foreign),
     }
 }
 
 /// What an image without a volume of ours holds instead.
-pub(crate) fn describe_content(file: &File) -> Result<Failure, Failure> {
-    if let Some(foreign) = probe::recognise(file)? {
+fn describe_content(file: &File, foreign: Option<Foreign>) -> Result<Failure, Failure> {
+    if let Some(foreign) = foreign {
         let message = format!(
             "it is not ours: it holds {} (offset {:#x}: {})",
             foreign.title, foreign.offset, foreign.evidence
@@ -236,13 +238,7 @@ pub(crate) fn describe_content(file: &File) -> Result<Failure, Failure> {
 impl Opened {
     /// The blocks that the chip marks as bad.
     pub(crate) fn marked_blocks(&self) -> Result<Vec<u32>, Failure> {
-        let mut marked = Vec::new();
-        for block in self.flash.geometry().iter_blocks() {
-            if self.flash.is_bad(block)? {
-                marked.push(block.0);
-            }
-        }
-        Ok(marked)
+        Ok(marked_blocks(&self.flash)?.iter().map(|block| block.0).collect())
     }
 
     /// Mount the volume; what the mount has to say is told.

@@ -16,7 +16,7 @@ pub(crate) struct Inputs<'a> {
 }
 
 impl Inputs<'_> {
-    /// Refuse `output` (a path, or standard output) if it is the image, its chip file, or `input`.
+    /// Refuse `output` (a path, or standard output) if it is the image or its chip file.
     pub(crate) fn refuse_as_output(&self, output: Option<&Path>) -> Result<(), Failure> {
         let handle = match output {
             Some(path) => handle(path),

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use nandimg::Error;
 use nandimg::flash::FlashHardware;
 use nandimg::flash::file_io::Access;
 use nandimg::ftl::Volume;
@@ -52,7 +51,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let mounted = mount(&args.image, Access::ReadWrite, &Mount { wear, ..Mount::default() }, ui)?;
     let mut volume = mounted.volume;
     if let Some(length) = source.length {
-        check_fit(&volume, args.offset, length)?;
+        volume.check_write(args.offset, length)?;
     }
     let mut hasher = ui.json.then(Sha256::new);
     let block_size = u64::from(volume.layout().block_size);
@@ -97,17 +96,6 @@ fn what_stays<V: Volume>(volume: &V) -> String {
                 volume.len()
             )
         }
-    }
-}
-
-/// A write that is known not to fit is refused before anything is changed.
-fn check_fit<V: Volume>(volume: &V, offset: u64, length: u64) -> Result<(), Failure> {
-    let capacity = volume.capacity();
-    match offset.checked_add(length) {
-        _ if offset > capacity => Err(Error::OutOfRange { offset, length, end: capacity }.into()),
-        Some(needed) if needed > capacity => Err(Error::TooLarge { needed, capacity }.into()),
-        Some(_) => Ok(()),
-        None => Err(Error::OutOfRange { offset, length, end: capacity }.into()),
     }
 }
 

@@ -20,6 +20,7 @@ mod marker;
 pub mod sim;
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 
 use thiserror::Error;
@@ -92,6 +93,20 @@ pub trait FlashHardware {
     fn raw_offset(&self, page: PageAddr) -> u64 {
         self.geometry().raw_offset(page)
     }
+}
+
+/// The blocks that a chip says are bad, in order.
+///
+/// # Errors
+/// When a mark could not be looked up.
+pub fn marked_blocks<H: FlashHardware + ?Sized>(hw: &H) -> Result<Vec<Block>, FlashError> {
+    let mut marked = Vec::new();
+    for block in hw.geometry().iter_blocks() {
+        if hw.is_bad(block)? {
+            marked.push(block);
+        }
+    }
+    Ok(marked)
 }
 
 impl<H: FlashHardware + ?Sized> FlashHardware for &mut H {

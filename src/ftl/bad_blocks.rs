@@ -30,10 +30,15 @@ impl BadBlockTable {
     #[must_use]
     pub fn from_blocks(blocks: u32, bad: impl IntoIterator<Item = Block>) -> Self {
         let mut table = Self::new(blocks);
-        for block in bad {
-            table.insert(block);
-        }
+        table.extend(bad);
         table
+    }
+
+    /// Add blocks.
+    pub fn extend(&mut self, bad: impl IntoIterator<Item = Block>) {
+        for block in bad {
+            self.insert(block);
+        }
     }
 
     /// The bitmap of the table.

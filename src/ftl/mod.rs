@@ -42,6 +42,12 @@ pub trait Volume {
     /// with the first logical bytes that cannot be read.
     fn read(&self, offset: u64, buf: &mut [u8]) -> Result<()>;
 
+    /// Whether a write of `length` bytes at `offset` would be refused before anything is changed.
+    ///
+    /// # Errors
+    /// With which it would be refused.
+    fn check_write(&self, offset: u64, length: u64) -> Result<()>;
+
     /// Stage a write of `data` at `offset`, lengthening the volume where it ends past it. A gap is zeros.
     ///
     /// # Errors

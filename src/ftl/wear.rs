@@ -55,6 +55,13 @@ impl WearPolicy {
     }
 }
 
+/// Count one more erase of `block`. A count stays at the largest there is, and blocks past the table have none.
+pub fn count_erase(counts: &mut [u32], block: Block) {
+    if let Some(count) = counts.get_mut(block.index()) {
+        *count = count.saturating_add(1);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -98,6 +98,14 @@ impl Layout {
         self.blocks - self.reserved
     }
 
+    /// The largest logical length that can be written, in bytes, with so many bad blocks in the data region.
+    #[must_use]
+    pub fn capacity(&self, bad_data_blocks: u32) -> u64 {
+        let good = self.data_blocks().saturating_sub(bad_data_blocks);
+        let blocks = good.saturating_sub(COPY_ON_WRITE_BLOCKS).min(self.logical_blocks);
+        u64::from(blocks) * u64::from(self.block_size)
+    }
+
     /// Bytes of the bad-block bitmap.
     #[must_use]
     pub fn bad_table_len(&self) -> usize {

@@ -63,7 +63,7 @@ pub struct Search {
 }
 
 /// What is known of the geometry beforehand.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hints {
     /// Data bytes a page.
     pub page_size: Option<u32>,

@@ -11,8 +11,9 @@ use alloc::vec::Vec;
 use super::mount::{Choice, Survey};
 use super::slots::{self, Slot, SlotId};
 use crate::error::{Error, Result};
-use crate::flash::{Block, FlashError, FlashHardware};
+use crate::flash::{Block, FlashError, FlashHardware, marked_blocks};
 use crate::ftl::bad_blocks::BadBlockTable;
+use crate::ftl::wear::count_erase;
 use crate::onflash::ftlj::{
     COPY_ON_WRITE_BLOCKS, HEADER_LEN, Layout, Metadata, RawHeader, UNMAPPED, UNTOUCHED_BLOCKS,
 };
@@ -95,14 +96,8 @@ impl FormatPlan {
             Some(previous) => BadBlockTable::from_bitmap(&previous.metadata.bad_table, layout.blocks),
             None => BadBlockTable::new(layout.blocks),
         };
-        for block in geometry.iter_blocks() {
-            if hw.is_bad(block)? {
-                bad.insert(block);
-            }
-        }
-        for &block in also_bad {
-            bad.insert(block);
-        }
+        bad.extend(marked_blocks(hw)?);
+        bad.extend(also_bad.iter().copied());
         for slot in SlotId::BOTH {
             if let Some(block) = slot.blocks(&layout).find(|&b| bad.contains(b)) {
                 return Err(Error::BadSlotBlock { block, slot: slot.name() });
@@ -122,9 +117,7 @@ impl FormatPlan {
     /// The largest logical length the fresh volume can take, in bytes.
     #[must_use]
     pub fn capacity(&self) -> u64 {
-        let good = self.layout.data_blocks() - self.reserved().bad;
-        let blocks = good.saturating_sub(COPY_ON_WRITE_BLOCKS).min(self.layout.logical_blocks);
-        u64::from(blocks) * u64::from(self.layout.block_size)
+        self.layout.capacity(self.reserved().bad)
     }
 
     /// What the other blocks are for.
@@ -165,9 +158,7 @@ impl FormatPlan {
         let erased = target.blocks(&self.layout).chain(stale.iter().copied());
         for block in erased {
             // What is erased after the commit is counted in it: a cut may count too much, never too little.
-            if let Some(count) = counts.get_mut(block.index()) {
-                *count = count.saturating_add(1);
-            }
+            count_erase(&mut counts, block);
         }
         let metadata = Metadata {
             logical_len: 0,
@@ -208,9 +199,7 @@ impl FormatPlan {
         previous.slot = previous.slot.other();
         previous.sequence = previous.sequence.saturating_add(1);
         for block in previous.slot.blocks(&previous.layout) {
-            if let Some(count) = previous.metadata.erase_counts.get_mut(block.index()) {
-                *count = count.saturating_add(1);
-            }
+            count_erase(&mut previous.metadata.erase_counts, block);
         }
         let entry = previous.metadata.encode(previous.sequence);
         Ok(slots::write(hw, &previous.layout, previous.slot, &entry)?)

@@ -9,6 +9,7 @@ use super::slots::{self, SlotId};
 use super::{BlockVolume, Volume};
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashError, FlashHardware};
+use crate::ftl::wear::count_erase;
 
 impl<H: FlashHardware> BlockVolume<H> {
     /// Stage moving data off bad blocks, where it can still be read and free blocks last. What was staged before is
@@ -64,9 +65,7 @@ pub fn restart_sequence<H: FlashHardware>(hw: &mut H) -> Result<()> {
     let (last, layout) = (choice.slot, survey.layout);
     let mut metadata = choice.metadata.clone();
     for block in SlotId::BOTH.iter().flat_map(|slot| slot.blocks(&layout)) {
-        if let Some(count) = metadata.erase_counts.get_mut(block.index()) {
-            *count = count.saturating_add(1);
-        }
+        count_erase(&mut metadata.erase_counts, block);
     }
     slots::write(hw, &layout, last.other(), &metadata.encode(1))?;
     slots::erase(hw, &layout, last)?;

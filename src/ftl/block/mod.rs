@@ -30,7 +30,7 @@ use super::wear::WearPolicy;
 use super::{BlockUse, Volume};
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashError, FlashHardware};
-use crate::onflash::ftlj::{COPY_ON_WRITE_BLOCKS, Layout};
+use crate::onflash::ftlj::Layout;
 
 pub use self::format::{FormatPlan, Reserved};
 pub use self::mend::restart_sequence;
@@ -174,13 +174,15 @@ impl<H: FlashHardware> BlockVolume<H> {
     }
 
     fn good_data_blocks(&self) -> u32 {
-        let bad = self.bad.iter().filter(|b| b.0 >= self.layout.reserved).count() as u32;
-        self.layout.data_blocks() - bad
+        self.layout.data_blocks() - self.bad_data_blocks()
+    }
+
+    fn bad_data_blocks(&self) -> u32 {
+        self.bad.iter().filter(|b| b.0 >= self.layout.reserved).count() as u32
     }
 
     fn capacity_bytes(&self) -> u64 {
-        let blocks = self.good_data_blocks().saturating_sub(COPY_ON_WRITE_BLOCKS);
-        u64::from(blocks.min(self.layout.logical_blocks)) * self.block_size()
+        self.layout.capacity(self.bad_data_blocks())
     }
 
     fn erase_count(&self, block: Block) -> u32 {
@@ -271,6 +273,20 @@ impl<H: FlashHardware> Volume for BlockVolume<H> {
             at += take;
         }
         Ok(())
+    }
+
+    fn check_write(&self, offset: u64, length: u64) -> Result<()> {
+        self.check_writable()?;
+        let capacity = self.capacity_bytes();
+        let past = Error::OutOfRange { offset, length, end: capacity };
+        let end = offset.checked_add(length).ok_or_else(|| past.clone())?;
+        if end <= capacity {
+            Ok(())
+        } else if offset > capacity {
+            Err(past)
+        } else {
+            Err(Error::TooLarge { needed: end, capacity })
+        }
     }
 
     fn write(&mut self, offset: u64, data: &[u8]) -> Result<()> {

@@ -12,7 +12,7 @@ use super::slots::{Slot, SlotId};
 use super::stage::Staged;
 use super::{BlockVolume, CopyState, MetadataCopy, Mount};
 use crate::error::{Error, Result};
-use crate::flash::FlashHardware;
+use crate::flash::{FlashHardware, marked_blocks};
 use crate::ftl::bad_blocks::BadBlockTable;
 use crate::onflash::ftlj::{Layout, Metadata};
 
@@ -179,11 +179,7 @@ impl<H: FlashHardware> BlockVolume<H> {
         let choice = survey.choose(options.sequence)?;
         let metadata = choice.metadata;
         let mut bad = BadBlockTable::from_bitmap(&metadata.bad_table, layout.blocks);
-        for block in hw.geometry().iter_blocks() {
-            if hw.is_bad(block)? {
-                bad.insert(block);
-            }
-        }
+        bad.extend(marked_blocks(&hw)?);
         let map = judge(&metadata.map, &layout);
         let copies = SlotId::BOTH.map(|id| describe(&survey, id, choice.slot));
         let mut volume = Self {

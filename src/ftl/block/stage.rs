@@ -8,6 +8,7 @@ use super::map::{LogicalBlock, Mapping};
 use super::{BlockVolume, Volume, slots};
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashError, FlashHardware};
+use crate::ftl::wear;
 
 /// What has been written since the last commit.
 #[derive(Debug)]
@@ -51,20 +52,6 @@ impl<H: FlashHardware> BlockVolume<H> {
         match &self.read_only {
             Some(reason) => Err(Error::ReadOnly(reason.clone())),
             None => Ok(()),
-        }
-    }
-
-    pub(super) fn check_write(&self, offset: u64, length: u64) -> Result<()> {
-        self.check_writable()?;
-        let capacity = self.capacity_bytes();
-        let past = Error::OutOfRange { offset, length, end: capacity };
-        let end = offset.checked_add(length).ok_or_else(|| past.clone())?;
-        if end <= capacity {
-            Ok(())
-        } else if offset > capacity {
-            Err(past)
-        } else {
-            Err(Error::TooLarge { needed: end, capacity })
         }
     }
 
@@ -262,9 +249,7 @@ impl<H: FlashHardware> BlockVolume<H> {
 
     pub(super) fn count_erase(&mut self, block: Block) {
         self.tables_changed = true;
-        if let Some(count) = self.erase_counts.get_mut(block.index()) {
-            *count = count.saturating_add(1);
-        }
+        wear::count_erase(&mut self.erase_counts, block);
     }
 
     /// Give up a block that failed: in the table, and on the chip if it still takes a mark.
