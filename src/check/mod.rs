@@ -23,8 +23,10 @@
 //! | `mapped-past-length` | info | data past the end of the volume | – |
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod any;
 pub mod block;
 mod finding;
+pub mod page;
 #[cfg(feature = "std")]
 pub mod undo;
 pub mod wear;

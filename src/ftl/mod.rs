@@ -1,17 +1,23 @@
 //! The flash translation layers, behind one [`Volume`].
 //!
-//! [`block`] is the engine for the block-mapped format. Policy that does not depend on a format ([`wear`],
-//! [`bad_blocks`]) stands beside it: decisions there are pure, only an engine's write path programs or erases.
+//! [`block`] is the engine for the block-mapped format, [`page`] the one for the page-mapped; [`any`] is whichever an image
+//! holds. Policy that does not depend on a format ([`wear`], [`bad_blocks`], [`gc`]) stands beside them: decisions there are
+//! pure, only an engine's write path programs or erases.
 
+pub mod any;
 pub mod bad_blocks;
 pub mod block;
+pub mod gc;
+pub mod page;
 pub mod wear;
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::error::Result;
-use crate::flash::Block;
+use crate::flash::{Block, PageAddr};
+
+pub use any::{AnyFormatPlan, AnyVolume, Mapping, MountOptions};
 
 /// A mounted volume: bytes `0..len` on a chip that takes care of itself.
 ///
@@ -60,6 +66,13 @@ pub trait Volume {
     /// As for [`write`](Self::write).
     fn set_len(&mut self, len: u64) -> Result<()>;
 
+    /// Stage giving up `length` bytes from `offset` on, as a trim does: they read as zeros from then on. The length of the
+    /// volume stays; what lies past it is ignored.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write).
+    fn discard(&mut self, offset: u64, length: u64) -> Result<()>;
+
     /// Make all that is staged take effect, durably.
     ///
     /// # Errors
@@ -68,6 +81,26 @@ pub trait Volume {
 
     /// Give up all that is staged.
     fn rollback(&mut self);
+
+    /// Sync, and leave the volume so that the next mount has least to do. It can be written on.
+    ///
+    /// # Errors
+    /// As for [`sync`](Self::sync).
+    fn end(&mut self) -> Result<()> {
+        self.sync()
+    }
+
+    /// Bytes that are best written at once, beginning at a multiple of them.
+    fn write_unit(&self) -> u64;
+
+    /// The sequence number of the metadata in use.
+    fn sequence(&self) -> u64;
+
+    /// The copies of the metadata, as the mount found them.
+    fn metadata(&self) -> Vec<MetadataCopy>;
+
+    /// Why the mount had to fall back on older or partial metadata, if so.
+    fn fallback(&self) -> Option<&str>;
 
     /// How often staged changes have taken effect since the mount; moves that level wear do not count.
     fn commits(&self) -> u64;
@@ -99,10 +132,12 @@ pub trait Volume {
 pub enum BlockUse {
     /// It is bad, whatever it holds.
     Bad,
-    /// It holds metadata, at a fixed place.
+    /// It holds metadata.
     Metadata {
         /// The role it plays.
         role: &'static str,
+        /// Its place is fixed, so that it takes no part in wear levelling.
+        fixed: bool,
     },
     /// It holds data.
     Data,
@@ -110,4 +145,43 @@ pub enum BlockUse {
     Reserved,
     /// It holds nothing that counts.
     Free,
+}
+
+/// A copy of the metadata, as found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetadataCopy {
+    /// Which one it is, for a report.
+    pub location: String,
+    /// Where it begins.
+    pub at: PageAddr,
+    /// Its state.
+    pub state: CopyState,
+    /// Its sequence number, if it is well-formed.
+    pub sequence: Option<u64>,
+}
+
+/// The state of a copy of the metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyState {
+    /// The volume is mounted from it.
+    Current,
+    /// Whole, and not the one in use.
+    Stale,
+    /// Torn, damaged, or unusable.
+    Torn,
+    /// Erased.
+    Empty,
+}
+
+impl CopyState {
+    /// Its name in a report.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Stale => "stale",
+            Self::Torn => "torn",
+            Self::Empty => "empty",
+        }
+    }
 }

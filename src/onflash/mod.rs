@@ -6,3 +6,4 @@
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
 pub mod ftlj;
+pub mod paged;

@@ -27,9 +27,9 @@ use self::slots::SlotId;
 use self::stage::Staged;
 use super::bad_blocks::BadBlockTable;
 use super::wear::WearPolicy;
-use super::{BlockUse, Volume};
+use super::{BlockUse, CopyState, Volume};
 use crate::error::{Error, Result};
-use crate::flash::{Block, FlashError, FlashHardware};
+use crate::flash::{Block, FlashError, FlashHardware, PageAddr};
 use crate::onflash::ftlj::Layout;
 
 pub use self::format::{FormatPlan, Reserved};
@@ -60,28 +60,15 @@ pub struct MetadataCopy {
     pub sequence: Option<u64>,
 }
 
-/// The state of a copy of the metadata.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CopyState {
-    /// The volume is mounted from it.
-    Current,
-    /// Whole, and not the one in use.
-    Stale,
-    /// Torn, damaged, or unusable.
-    Torn,
-    /// Erased.
-    Empty,
-}
-
-impl CopyState {
-    /// Its name in a report.
+impl MetadataCopy {
+    /// The same, for a report on any format.
     #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Current => "current",
-            Self::Stale => "stale",
-            Self::Torn => "torn",
-            Self::Empty => "empty",
+    pub fn to_report(&self) -> super::MetadataCopy {
+        super::MetadataCopy {
+            location: self.slot.name().to_string(),
+            at: PageAddr { block: self.block, page: 0 },
+            state: self.state,
+            sequence: self.sequence,
         }
     }
 }
@@ -138,11 +125,6 @@ impl<H: FlashHardware> BlockVolume<H> {
     /// The copies of the metadata, as the mount found them.
     pub fn copies(&self) -> &[MetadataCopy] {
         &self.copies
-    }
-
-    /// Why the mount had to fall back on one of the copies, if so.
-    pub fn fallback(&self) -> Option<&str> {
-        self.fallback.as_deref()
     }
 
     /// The committed map.
@@ -316,6 +298,27 @@ impl<H: FlashHardware> Volume for BlockVolume<H> {
         self.staged = Staged::clean(self.len);
     }
 
+    fn discard(&mut self, offset: u64, length: u64) -> Result<()> {
+        self.check_writable()?;
+        self.or_rollback(|volume| volume.stage_discard(offset, length))
+    }
+
+    fn write_unit(&self) -> u64 {
+        self.block_size()
+    }
+
+    fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    fn metadata(&self) -> Vec<super::MetadataCopy> {
+        self.copies.iter().map(MetadataCopy::to_report).collect()
+    }
+
+    fn fallback(&self) -> Option<&str> {
+        self.fallback.as_deref()
+    }
+
     fn commits(&self) -> u64 {
         self.commits
     }
@@ -340,7 +343,7 @@ impl<H: FlashHardware> Volume for BlockVolume<H> {
         if self.bad.contains(block) {
             BlockUse::Bad
         } else if let Some(slot) = SlotId::of_block(block, &self.layout) {
-            BlockUse::Metadata { role: slot.name() }
+            BlockUse::Metadata { role: slot.name(), fixed: true }
         } else if block.0 < self.layout.reserved {
             BlockUse::Reserved
         } else if self.free.contains(&(self.erase_count(block), block)) {

@@ -127,6 +127,30 @@ impl<H: FlashHardware> BlockVolume<H> {
         Ok(())
     }
 
+    /// Unmap the logical blocks that lie within the range, and stage zeros for the rest of it.
+    pub(super) fn stage_discard(&mut self, offset: u64, length: u64) -> Result<()> {
+        let end = offset.saturating_add(length).min(self.staged.len);
+        let size = self.block_size();
+        let mut at = offset;
+        while at < end {
+            let stop = (at / size * size).saturating_add(size).min(end);
+            let logical = LogicalBlock((at / size) as u32);
+            let whole = at.is_multiple_of(size) && (stop - at == size || stop == self.staged.len);
+            if whole {
+                self.replace_open(logical)?;
+                self.unmap(logical, LogicalBlock(logical.0 + 1));
+            } else if !matches!(self.lookup(logical), None | Some(Mapping::Unmapped))
+                || self.staged.open_data(logical).is_some()
+            {
+                let open = self.open(logical)?;
+                open.dirty = true;
+                open.data[(at % size) as usize..][..(stop - at) as usize].fill(0);
+            }
+            at = stop;
+        }
+        Ok(())
+    }
+
     fn reach(&mut self, end: u64) {
         self.staged.reached_len = self.staged.reached_len.max(end);
     }

@@ -1,0 +1,1 @@
+//! Garbage collection, as pure decisions.
