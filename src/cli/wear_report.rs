@@ -51,14 +51,18 @@ fn report_on(args: &ImageArgs, ui: &Ui) -> Result<Value, Failure> {
     let counts: Vec<(Block, u32)> =
         volume.flash().geometry().iter_blocks().zip(volume.erase_counts().iter().copied()).collect();
     let uses: Vec<BlockUse> = counts.iter().map(|&(block, _)| volume.block_use(block)).collect();
-    let levelled = uses.iter().zip(&counts).filter(|(u, _)| matches!(u, BlockUse::Data | BlockUse::Free | BlockUse::Metadata { fixed: false, .. }));
+    let levelled = uses.iter().zip(&counts).filter(|(u, _)| {
+        matches!(u, BlockUse::Data | BlockUse::Free | BlockUse::Metadata { fixed: false, .. })
+    });
     let statistics = WearStatistics::of(levelled.map(|(_, &(_, erases))| erases));
     let good = uses.iter().zip(&counts).filter(|(u, _)| **u != BlockUse::Bad);
     let most_worn = good.map(|(_, &(_, erases))| erases).max();
     let rated = volume.flash().geometry().max_erase_cycles();
     let life = most_worn.zip(rated).map(|(worn, rated)| 100.0 * f64::from(worn) / f64::from(rated.max(1)));
     let fixed = uses.iter().zip(&counts).filter_map(|(u, &(block, erases))| match u {
-        BlockUse::Metadata { role, fixed: true } => Some(json!({ "block": block.0, "erases": erases, "role": role })),
+        BlockUse::Metadata { role, fixed: true } => {
+            Some(json!({ "block": block.0, "erases": erases, "role": role }))
+        }
         _ => None,
     });
     Ok(json!({
