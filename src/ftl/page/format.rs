@@ -104,8 +104,8 @@ impl FormatPlan {
         let mut rows = vec![
             ("anchors", "anchors, at the start of the chip", layout.zone_blocks - bad_in_zone),
             ("checkpoints", "two checkpoints: map and block table", 4 * layout.checkpoint_pairs()),
-            ("log", "log, at the least", 2 * (MIN_LOG_PAIRS + 1)),
-            ("open", "blocks that are being filled", u32::from(layout.classes) + 3),
+            ("log", "log, at the least", 2 * (MIN_LOG_PAIRS + 2)),
+            ("open", "blocks that are being filled or collected", u32::from(layout.classes) + 6),
             (
                 "bad_reserve",
                 "blocks that may yet fail",

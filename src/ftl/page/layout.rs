@@ -134,12 +134,12 @@ impl Layout {
         2 * self.checkpoint_pairs() + 2 + 2
     }
 
-    /// Blocks that hold no data when the volume is as full as it gets: two checkpoints, a short log and the pair after it, a block
-    /// for each stream, and two for survivors.
+    /// Blocks that hold no data when the volume is as full as it gets: a checkpoint, a short log and the pair after it; what must
+    /// stay free; a block for each stream, and two that are being collected.
     #[must_use]
     pub fn overhead(&self) -> u32 {
-        let pairs = self.checkpoint_pages(self.capacity_pages).div_ceil(self.pages_per_block);
-        2 * (2 * pairs + MIN_LOG_PAIRS + 1) + u32::from(self.classes) + 3
+        let chain = 2 * (self.checkpoint_pairs() + MIN_LOG_PAIRS + 2);
+        chain + self.floor() + u32::from(self.classes) + 2
     }
 
     /// The same layout, with as many logical pages as fit.

@@ -121,6 +121,7 @@ fn load<H: FlashHardware>(hw: &H, anchor: &FoundAnchor, options: &Mount) -> Resu
     }
     let mut replayed = Replayed::new(&layout, map, blocks, stated.logical_len, stated.clock, stated.next_log);
     replayed.run(hw, &mut walker, epoch)?;
+    walker.leave_if_unused();
     let (pairs, next, damaged) = (walker.pairs.clone(), walker.next, walker.damaged.clone());
     Ok(Loaded { anchor: anchor.clone(), layout, replayed, pairs, next, damaged, no_table })
 }

@@ -103,12 +103,20 @@ impl Replayed {
                 }
                 return Ok(());
             }
+            self.newer |= newer;
+            // A pair that was not begun holds what it held before.
+            let begun = walker.slot > 0;
             // A clean end is followed by nothing; else damage has to be told from a tail.
-            if erased && self.clean.is_some() {
+            if self.clean.is_some() && (erased || !begun) {
+                // The next session begins in the next pair.
+                let mut ahead = walker.clone();
+                if begun && ahead.jump() && ahead.log_pages(self.next_log, epoch)?.begins_with(self.next_log) {
+                    *walker = ahead;
+                    continue;
+                }
                 return Ok(());
             }
-            self.newer |= newer;
-            self.torn |= !erased && !newer;
+            self.torn |= begun && !erased && !newer;
             let mut ahead = walker.clone();
             if !ahead.advance() {
                 return Ok(());
@@ -230,17 +238,20 @@ impl Replayed {
         self.leave(written.old);
         if let Some(blocks) = &mut self.blocks {
             match blocks.state(at.block) {
-                BlockState::Listed => {}
+                // One that was closed before the checkpoint may hold pages that are committed only now.
+                BlockState::Listed | BlockState::Closed => {}
                 BlockState::Free | BlockState::Announced => blocks.set_state(at.block, BlockState::Listed),
                 _ => return Some(format!("it writes to {}, which holds something else", at.block)),
             }
-            let list = blocks.lists.entry(at.block).or_default();
-            if list.len() <= at.page as usize {
-                list.resize(at.page as usize + 1, None);
-            }
-            let stored = StoredPage { logical: written.logical, crc: written.crc, stamp: self.clock };
-            if let Some(slot) = list.get_mut(at.page as usize) {
-                *slot = Some(stored);
+            if blocks.state(at.block) == BlockState::Listed {
+                let list = blocks.lists.entry(at.block).or_default();
+                if list.len() <= at.page as usize {
+                    list.resize(at.page as usize + 1, None);
+                }
+                let stored = StoredPage { logical: written.logical, crc: written.crc, stamp: self.clock };
+                if let Some(slot) = list.get_mut(at.page as usize) {
+                    *slot = Some(stored);
+                }
             }
             blocks.add_live(at.block);
             blocks.info_mut(at.block).written = self.clock;

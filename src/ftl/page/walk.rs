@@ -87,6 +87,19 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
         true
     }
 
+    /// Go to the next pair, whatever is left of this one.
+    pub(super) fn jump(&mut self) -> bool {
+        self.slot = self.layout.pages_per_block - 1;
+        self.advance()
+    }
+
+    /// A pair that was come to, and holds nothing, is the next one still.
+    pub(super) fn leave_if_unused(&mut self) {
+        if self.slot == 0 && self.next.is_none() && self.pairs.len() > 1 {
+            self.next = self.pairs.pop();
+        }
+    }
+
     /// The part of a stream in this page, by its kind and number.
     fn chunk(&mut self, kind: Kind, number: u64, epoch: u32) -> Result<Vec<u8>> {
         let mut reasons = String::new();
@@ -205,6 +218,13 @@ pub(super) struct LogSlot {
     pub(super) erased: bool,
     /// There is something of a later checkpoint.
     pub(super) newer: bool,
+}
+
+impl LogSlot {
+    /// Whether the first log page here is the one with that number.
+    pub(super) fn begins_with(&self, number: u64) -> bool {
+        self.pages.first().is_some_and(|(head, _)| head.number == number)
+    }
 }
 
 /// A pair that a page names, if there are such blocks.
