@@ -63,11 +63,15 @@ impl<H: FlashHardware> PageVolume<H> {
         let wear = self.wear_of_levelled();
         let mut pair = [Block(0); 2];
         for slot in &mut pair {
-            let free = gc::free_block(self.blocks.free(), heat, wear, 0);
-            let Some(block) = free else { return Err(self.no_free_block()) };
-            self.blocks.set_state(block, BlockState::Chain);
-            self.announce_erase(block);
-            *slot = block;
+            *slot = match gc::free_block(self.blocks.free(), heat, wear, 0) {
+                Some(block) => {
+                    self.announce_erase(block);
+                    block
+                }
+                // What was meant for data does as well, and its erase is counted already.
+                None => self.announced.take_any().ok_or_else(|| self.no_free_block())?,
+            };
+            self.blocks.set_state(*slot, BlockState::Chain);
         }
         self.chain.upcoming.push_back(pair);
         Ok(())

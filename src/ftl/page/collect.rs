@@ -21,6 +21,9 @@ use crate::onflash::paged::map::MapEntry;
 use crate::onflash::paged::summary::Summary;
 use crate::onflash::paged::tables::BlockState;
 
+/// The most blocks that are emptied before the log says so.
+const MOST_COMING: u32 = 4;
+
 /// The most blocks that levelling moves at once.
 const MOVES_A_CHECK: u64 = 4;
 
@@ -41,22 +44,19 @@ impl<H: FlashHardware> PageVolume<H> {
         if self.log_is_long() {
             self.checkpoint()?;
         }
-        let mut coming = 0;
-        while self.free_count() + coming <= self.low_watermark() {
-            let tight = self.free_count() <= self.layout.floor();
+        while self.free_count() + self.coming <= self.low_watermark() {
+            let tight = self.free_count() + self.coming < self.layout.floor();
             if !self.collect_next(tight)? {
                 break;
             }
-            coming += 1;
-            if tight || coming >= 8 {
+            if tight || self.coming >= MOST_COMING {
                 self.write_group(Group::Pending)?;
-                coming = 0;
                 if self.log_is_long() {
                     self.checkpoint()?;
                 }
             }
         }
-        if coming > 0 && self.free_count() <= self.layout.floor() + 1 {
+        if self.coming > 0 && self.free_count() <= self.layout.floor() {
             self.write_group(Group::Pending)?;
         }
         Ok(self.free_count() > self.layout.floor())
@@ -80,7 +80,8 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     fn collect_into(&mut self, block: Block, class: u8) -> Result<()> {
-        let class = if self.free_count() <= self.layout.floor() { 0 } else { class };
+        // Near the end of room all goes into one block.
+        let class = if self.free_count() + self.coming < self.layout.floor() { 0 } else { class };
         if let Some(contents) = self.contents(block)? {
             self.move_pages(block, &contents, class)?;
         }
@@ -92,6 +93,7 @@ impl<H: FlashHardware> PageVolume<H> {
             self.blocks.clear_live(block);
         }
         self.blocks.note_emptied(block);
+        self.coming += 1;
         Ok(())
     }
 

@@ -239,6 +239,7 @@ impl FormatPlan {
             log: Log::begin(1),
             pending: Pending::default(),
             staged: Staged::clean(0),
+            coming: 0,
             tainted: BTreeSet::new(),
             marked: BTreeSet::new(),
             failing: false,

@@ -131,7 +131,7 @@ impl Layout {
     /// go on in, and the blocks that survivors go to.
     #[must_use]
     pub fn floor(&self) -> u32 {
-        2 * self.checkpoint_pairs() + 2 + 2
+        2 * self.checkpoint_pairs() + 2
     }
 
     /// Blocks that hold no data when the volume is as full as it gets: a checkpoint, a short log and the pair after it; what must

@@ -291,6 +291,7 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// Blocks that hold nothing any more, now that this is durable, are free, or bad.
     pub(super) fn release_emptied(&mut self) -> Result<()> {
+        self.coming = 0;
         let open: Vec<Block> = self.open_blocks().collect();
         for block in self.blocks.take_emptied(|block| open.contains(&block)) {
             if self.blocks.info(block).failing {

@@ -127,6 +127,8 @@ pub struct PageVolume<H> {
     log: Log,
     pending: Pending,
     staged: Staged,
+    /// Blocks emptied that are free as soon as the log says so.
+    coming: u32,
     /// Blocks whose summaries may name pages that were never committed.
     tainted: BTreeSet<Block>,
     /// Blocks that the chip marks as bad.

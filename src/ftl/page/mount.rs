@@ -275,6 +275,7 @@ impl<H: FlashHardware> PageVolume<H> {
             },
             pending: Pending::default(),
             staged: Staged::clean(replayed.len),
+            coming: 0,
             tainted: BTreeSet::new(),
             marked: BTreeSet::new(),
             failing: false,

@@ -61,6 +61,11 @@ impl Announced {
         Heat::BOTH.into_iter().for_each(|heat| self.pool(heat).retain(|&other| other != block));
     }
 
+    /// The block that would be used last.
+    pub(super) fn take_any(&mut self) -> Option<Block> {
+        self.cold.pop_back().or_else(|| self.hot.pop_back())
+    }
+
     /// The transaction has ended.
     pub(super) fn calm(&mut self) {
         self.burst = USUALLY_ANNOUNCED;

@@ -110,7 +110,8 @@ impl Replayed {
             if self.clean.is_some() && (erased || !begun) {
                 // The next session begins in the next pair.
                 let mut ahead = walker.clone();
-                if begun && ahead.jump() && ahead.log_pages(self.next_log, epoch)?.begins_with(self.next_log) {
+                if begun && ahead.jump() && ahead.log_pages(self.next_log, epoch)?.begins_with(self.next_log)
+                {
                     *walker = ahead;
                     continue;
                 }
