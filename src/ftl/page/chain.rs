@@ -63,7 +63,7 @@ impl<H: FlashHardware> PageVolume<H> {
         let wear = self.wear_of_levelled();
         let mut pair = [Block(0); 2];
         for slot in &mut pair {
-            *slot = match gc::free_block(self.blocks.free(), heat, wear, 0) {
+            *slot = match gc::free_block(self.blocks.free(), heat, wear, self.announced.len()) {
                 Some(block) => {
                     self.announce_erase(block);
                     block

@@ -34,16 +34,14 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// Go on where a session ended well: once it is durable that this one has begun, its blocks are filled on.
     fn go_on(&mut self) -> Result<()> {
-        let opened = self.turn_over().and_then(|()| {
-            let pages = encode_group([Record::Session].into(), room(self.layout.page_size), 0);
-            self.append_group(pages, self.committed_clock, false)
-        });
-        match opened {
-            Ok(()) => {}
-            Err(_) if self.chain.failed.is_some() => self.begin_chain_anew()?,
-            Err(error) => return Err(self.in_doubt(error)),
+        match self.turn_over() {
+            Ok(()) => self.append_alone(Record::Session),
+            Err(_) if self.chain.failed.is_some() => {
+                self.begin_chain_anew()?;
+                self.append_alone(Record::Session)
+            }
+            Err(error) => Err(self.in_doubt(error)),
         }
-        Ok(self.hw.sync()?)
     }
 
     /// Go on after a session that was cut short. What it was filling is never filled on; a checkpoint goes into other blocks, and
@@ -134,12 +132,11 @@ impl<H: FlashHardware> PageVolume<H> {
             self.empty_failing_blocks()?;
         }
         self.write_group(Group::Pending)?;
-        if self.log.pages >= MAX_PAGES_AT_END || self.log.holds_discards {
-            self.checkpoint()?;
+        if self.log.pages > MAX_PAGES_AT_END || self.log.holds_discards {
+            self.checkpoint_for_end(MAX_PAGES_AT_END / 2)?;
             self.write_group(Group::Pending)?;
         }
-        let opened = self.write_clean_record();
-        match opened {
+        match self.write_clean_record() {
             Ok(()) => {}
             Err(_) if self.chain.failed.is_some() => {
                 self.begin_chain_anew()?;
