@@ -20,6 +20,9 @@ pub enum Error {
     /// The chip is too small for the format.
     #[error(transparent)]
     TooSmall(#[from] TooSmall),
+    /// The volume needs what is not known here.
+    #[error("{0}")]
+    Unsupported(String),
     /// The format cannot be used with this geometry.
     #[error("{0}")]
     UnsuitableGeometry(String),

@@ -8,10 +8,7 @@ use crate::flash::FlashHardware;
 ///
 /// # Errors
 /// When the chip fails otherwise than by pages that cannot be read, or there is no trace of a volume.
-pub fn check_in_parallel<H: FlashHardware + Sync>(
-    _: &H,
-    _: &mut dyn FnMut(u64, u64),
-) -> Result<Checked> {
+pub fn check_in_parallel<H: FlashHardware + Sync>(_: &H, _: &mut dyn FnMut(u64, u64)) -> Result<Checked> {
     unimplemented!()
 }
 

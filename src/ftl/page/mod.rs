@@ -1,13 +1,61 @@
 //! The engine for the page-mapped format.
+//!
+//! A logical page lies in any physical page. What the host writes goes to fresh pages of *data blocks* ([`place`](self), one
+//! block for each stream); a *commit* adds what changed to the *log*, which is a part of the *chain* of metadata pages, each in
+//! two blocks; now and then a *checkpoint* writes the *map* and the *block table* into the chain, and an *anchor* into the zone
+//! at the chip's start that points to them. A mount finds the newest anchor, reads the directory of the map, and replays
+//! the log in RAM. Garbage collection moves what still counts together and so makes room.
+//!
+//! # Invariants
+//! * A page counts if the committed map or a staged change points to it. A block is erased only when no page of it counts, and
+//!   the log that says so is durable; the log says before that it may be erased.
+//! * Data is durable before the log page that points to it, and that before anything it replaces is erased.
+//! * Nothing is programmed into a block that was being programmed or erased when the power went, until it is erased again.
+//! * Moves by garbage collection, erase counts and bad blocks are facts: a rollback does not take them back.
 
-use alloc::string::String;
+mod blocks;
+mod chain;
+mod checkpoint;
+mod collect;
+mod format;
+mod io;
+mod layout;
+mod log;
+mod map;
+mod mount;
+mod place;
+mod replay;
+mod session;
+mod stage;
+mod walk;
+mod zone;
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::any::{FormatOptions, ReservedBlocks};
+use self::blocks::Blocks;
+use self::chain::Chain;
+use self::log::{Group, Log, Pending};
+use self::map::{Map, physical};
+use self::place::Announced;
+use self::stage::Staged;
+use self::zone::Zone;
 use super::wear::WearPolicy;
 use super::{BlockUse, MetadataCopy, Volume};
-use crate::error::Result;
-use crate::flash::{Block, FlashHardware};
+use crate::error::{Error, Result};
+use crate::flash::{Block, FlashError, FlashHardware, PageAddr};
+use crate::onflash::paged::anchor::Anchor;
+use crate::onflash::paged::map::MapEntry;
+use crate::onflash::paged::tables::BlockState;
+
+pub use self::format::FormatPlan;
+pub use self::layout::{Layout, Lpn, Ppn};
+pub use self::mount::{metadata, shows_a_volume};
+
+/// When wear is levelled, unless a volume says otherwise.
+pub const DEFAULT_WEAR: WearPolicy = WearPolicy { interval: 4, threshold: 7 };
 
 /// How to mount.
 #[derive(Clone, Copy, Debug)]
@@ -18,164 +66,392 @@ pub struct Mount {
     pub sequence: Option<u64>,
     /// When to level wear, if not as the volume says.
     pub wear: Option<WearPolicy>,
-    /// Map pages to keep in RAM.
+    /// The most map pages that are kept in RAM.
     pub cached_map_pages: usize,
+    /// Read the block table, too: needed for writing, for erase counts and for what each block is used for.
+    pub block_table: bool,
+    /// Write every commit to two blocks at once. Without it a commit of a few pages goes to one block alone, and into the other
+    /// with the next commit or at the end: until then a power cut *and* the loss of that very block together undo it, and
+    /// the mount says so.
+    pub mirror_every_commit: bool,
 }
 
 impl Default for Mount {
     fn default() -> Self {
-        Self { read_only: false, sequence: None, wear: None, cached_map_pages: usize::MAX }
+        Self {
+            read_only: false,
+            sequence: None,
+            wear: None,
+            cached_map_pages: usize::MAX,
+            block_table: true,
+            mirror_every_commit: false,
+        }
     }
 }
 
-/// Whether anything on the chip shows a volume of this format.
-///
-/// # Errors
-/// When the chip fails otherwise than by pages that cannot be read.
-pub fn shows_a_volume<H: FlashHardware>(_: &H) -> Result<bool> {
-    Ok(false)
+impl Mount {
+    /// To read logical bytes only: with the least to read from flash beforehand.
+    #[must_use]
+    pub fn for_reading() -> Self {
+        Self { read_only: true, block_table: false, ..Self::default() }
+    }
 }
 
-/// The anchors and the checkpoint on `hw`, also where they cannot be mounted.
-///
-/// # Errors
-/// When the chip fails otherwise than by pages that cannot be read.
-pub fn metadata<H: FlashHardware>(_: &H) -> Result<Vec<MetadataCopy>> {
-    unimplemented!()
+/// How the last session of writing ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Session {
+    /// Well: the next one goes on where it ended.
+    Clean,
+    /// It was cut short: the next one recovers first.
+    Unclean,
+    /// It is going on.
+    Active,
 }
 
-/// A mounted volume of the page-mapped format.
+/// A mounted volume of the page-mapped format. See the [module](self).
 #[derive(Debug)]
 pub struct PageVolume<H> {
     hw: H,
+    layout: Layout,
+    volume: u32,
+    /// The anchor in force and its sequence number.
+    anchor: Anchor,
+    sequence: u64,
+    map: Map,
+    blocks: Blocks,
+    /// The block that each stream is written to.
+    open: Vec<Option<Block>>,
+    announced: Announced,
+    chain: Chain,
+    zone: Zone,
+    log: Log,
+    pending: Pending,
+    staged: Staged,
+    /// Blocks emptied that are free as soon as the log says so.
+    coming: u32,
+    /// Blocks whose summaries may name pages that were never committed.
+    tainted: BTreeSet<Block>,
+    /// Blocks that the chip marks as bad.
+    marked: BTreeSet<Block>,
+    /// There are blocks to be emptied because they failed.
+    failing: bool,
+    /// Logical length and host clock as committed, and the host clock with what is staged.
+    len: u64,
+    committed_clock: u64,
+    clock: u64,
+    wear: WearPolicy,
+    /// The sum of all erase counts when static levelling was last considered.
+    levelled_at: u64,
+    session: Session,
+    always_mirror: bool,
+    /// The block table is known.
+    has_table: bool,
+    read_only: Option<String>,
+    fallback: Option<String>,
+    warnings: Vec<String>,
+    copies: Vec<MetadataCopy>,
+    commits: u64,
 }
 
 impl<H: FlashHardware> PageVolume<H> {
-    /// Mount the volume on `hw`.
-    ///
-    /// # Errors
-    /// Where there is none, or it cannot be used.
-    pub fn mount(_: H, _: &Mount) -> Result<Self> {
-        unimplemented!()
-    }
-
     /// The chip the volume lies on.
     pub fn flash(&self) -> &H {
         &self.hw
     }
 
-    /// Give up what is staged, and the volume; the chip is left.
+    /// Give up what is staged, and the volume, as a process does that is killed; the chip is left.
     pub fn into_flash(self) -> H {
         self.hw
+    }
+
+    /// Sync, end the session well, and give the chip back.
+    ///
+    /// # Errors
+    /// As for [`end`](Volume::end).
+    pub fn close(mut self) -> Result<H> {
+        self.end()?;
+        Ok(self.hw)
+    }
+
+    /// Sizes and places.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The anchor in force.
+    pub fn anchor(&self) -> &Anchor {
+        &self.anchor
+    }
+
+    /// When wear is levelled.
+    pub fn wear_policy(&self) -> WearPolicy {
+        self.wear
+    }
+
+    /// Where a logical page lies, as committed.
+    ///
+    /// # Errors
+    /// When the part of the map that tells cannot be read.
+    pub fn entry(&self, logical: Lpn) -> Result<MapEntry> {
+        Ok(self.map.get(&self.hw, logical)?)
+    }
+
+    fn capacity_bytes(&self) -> u64 {
+        let bad = if self.has_table { self.blocks.bad_count() } else { 0 };
+        u64::from(self.layout.capacity_with(bad)) * self.page_size()
+    }
+
+    /// Logical pages that are stored.
+    fn mapped_pages(&self) -> u64 {
+        self.blocks.mapped()
+    }
+
+    /// Why nothing can be written any more, where so many blocks are bad that what is stored fills the others.
+    fn over_reserve(&self) -> Option<String> {
+        let bad = self.blocks.bad_count();
+        let room = u64::from(self.layout.capacity_with(bad));
+        (bad > self.layout.reserve_blocks && self.mapped_pages() > room).then(|| {
+            format!(
+                "{bad} blocks are bad, {} were reserved for that, and what is stored fills the others",
+                self.layout.reserve_blocks
+            )
+        })
+    }
+
+    fn check_reserve(&mut self) -> Result<()> {
+        if let Some(reason) = self.over_reserve() {
+            self.read_only.get_or_insert(reason);
+        }
+        self.check_writable()
+    }
+
+    /// Read within one logical page.
+    fn read_pages(&self, logical: Lpn, within: u32, buf: &mut [u8]) -> Result<()> {
+        let entry =
+            self.lookup(logical).map_err(|error| self.unreadable_map(logical, buf.len(), within, error))?;
+        let page_size = self.layout.page_size as usize;
+        if within == 0 && buf.len() == page_size {
+            return self.read_entry(logical, entry, buf).map_err(|error| narrow(error, within, page_size));
+        }
+        let mut page = alloc::vec![0; page_size];
+        self.read_entry(logical, entry, &mut page).map_err(|error| narrow(error, within, buf.len()))?;
+        buf.copy_from_slice(&page[within as usize..within as usize + buf.len()]);
+        Ok(())
+    }
+
+    fn unreadable_map(&self, logical: Lpn, len: usize, within: u32, error: Error) -> Error {
+        match error {
+            Error::ReadOnly(reason) => Error::Unreadable {
+                offset: u64::from(logical.0) * self.page_size() + u64::from(within),
+                length: len as u64,
+                at: None,
+                reason,
+            },
+            other => other,
+        }
+    }
+
+    /// Read a whole page by its map entry, and hold it against its CRC.
+    fn read_entry(&self, logical: Lpn, entry: MapEntry, page: &mut [u8]) -> Result<()> {
+        let offset = u64::from(logical.0) * self.page_size();
+        let unreadable = |at: Option<PageAddr>, reason: String| Error::Unreadable {
+            offset,
+            length: self.page_size(),
+            at,
+            reason,
+        };
+        let MapEntry::At { crc, address } = entry else {
+            page.fill(0);
+            return match entry {
+                MapEntry::Lost => Err(unreadable(
+                    None,
+                    "it was lost: the page that held it could not be read when it was to be moved"
+                        .to_string(),
+                )),
+                _ => Ok(()),
+            };
+        };
+        let Some(at) = physical(entry, &self.layout).map(|page| self.layout.page_addr(page)) else {
+            return Err(unreadable(None, format!("the map says page address {address}, and there is none")));
+        };
+        match self.hw.read(at.block, at.page * self.layout.page_size, page) {
+            Ok(()) => {}
+            Err(error @ FlashError::Unreadable { .. }) => {
+                return Err(unreadable(Some(at), error.to_string()));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let found = crc32fast::hash(page);
+        if found == crc {
+            return Ok(());
+        }
+        let offset = self.hw.raw_offset(at);
+        Err(unreadable(
+            Some(at),
+            format!(
+                "{at} (offset {offset:#x}) is damaged: its CRC-32 is {found:08x}, and {crc:08x} was stored"
+            ),
+        ))
+    }
+}
+
+/// The same error, about the part of a page that was asked for.
+fn narrow(error: Error, within: u32, len: usize) -> Error {
+    match error {
+        Error::Unreadable { offset, at, reason, .. } => {
+            Error::Unreadable { offset: offset + u64::from(within), length: len as u64, at, reason }
+        }
+        other => other,
     }
 }
 
 impl<H: FlashHardware> Volume for PageVolume<H> {
     fn len(&self) -> u64 {
-        unimplemented!()
+        self.staged.len
     }
+
     fn mapped_end(&self) -> u64 {
-        unimplemented!()
+        self.layout.capacity()
     }
+
     fn capacity(&self) -> u64 {
-        unimplemented!()
+        self.capacity_bytes()
     }
-    fn read(&self, _: u64, _: &mut [u8]) -> Result<()> {
-        unimplemented!()
+
+    fn read(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        let length = buf.len() as u64;
+        if offset.checked_add(length).is_none_or(|end| end > self.staged.len) {
+            return Err(Error::OutOfRange { offset, length, end: self.staged.len });
+        }
+        let mut at = offset;
+        let mut rest = buf;
+        while !rest.is_empty() {
+            let within = at % self.page_size();
+            let take = (self.page_size() - within).min(rest.len() as u64);
+            let (chunk, tail) = rest.split_at_mut(take as usize);
+            let logical = Lpn(u32::try_from(at / self.page_size()).unwrap_or(u32::MAX));
+            match self.staged.open_data(logical) {
+                Some(data) => chunk.copy_from_slice(&data[within as usize..(within + take) as usize]),
+                None => self.read_pages(logical, within as u32, chunk)?,
+            }
+            rest = tail;
+            at += take;
+        }
+        Ok(())
     }
-    fn check_write(&self, _: u64, _: u64) -> Result<()> {
-        unimplemented!()
+
+    fn check_write(&self, offset: u64, length: u64) -> Result<()> {
+        self.check_writable()?;
+        let capacity = self.capacity_bytes().max(self.staged.len);
+        let past = Error::OutOfRange { offset, length, end: capacity };
+        let end = offset.checked_add(length).ok_or_else(|| past.clone())?;
+        if end <= capacity {
+            Ok(())
+        } else if offset > capacity {
+            Err(past)
+        } else {
+            Err(Error::TooLarge { needed: end, capacity })
+        }
     }
-    fn write(&mut self, _: u64, _: &[u8]) -> Result<()> {
-        unimplemented!()
+
+    fn write(&mut self, offset: u64, data: &[u8]) -> Result<()> {
+        self.check_write(offset, data.len() as u64)?;
+        self.or_rollback(|volume| volume.stage_write(offset, data))
     }
-    fn set_len(&mut self, _: u64) -> Result<()> {
-        unimplemented!()
+
+    fn set_len(&mut self, len: u64) -> Result<()> {
+        self.check_len(len)?;
+        if len == self.staged.len {
+            return Ok(());
+        }
+        self.or_rollback(|volume| volume.stage_len(len))
     }
-    fn discard(&mut self, _: u64, _: u64) -> Result<()> {
-        unimplemented!()
+
+    fn discard(&mut self, offset: u64, length: u64) -> Result<()> {
+        self.check_writable()?;
+        self.or_rollback(|volume| volume.stage_discard(offset, length))
     }
+
     fn sync(&mut self) -> Result<()> {
-        unimplemented!()
+        if self.staged.is_clean(self.len) && self.pending.is_empty() {
+            return Ok(());
+        }
+        self.check_writable()?;
+        self.or_rollback(|volume| {
+            volume.flush_open()?;
+            volume.staged.placed_len = volume.staged.len;
+            if volume.staged.is_clean(volume.len) {
+                return volume.write_group(Group::Pending);
+            }
+            volume.commit()
+        })
     }
+
     fn rollback(&mut self) {
-        unimplemented!()
+        self.give_up_staged();
     }
+
+    fn end(&mut self) -> Result<()> {
+        self.sync()?;
+        self.end_session()
+    }
+
     fn write_unit(&self) -> u64 {
-        unimplemented!()
+        u64::from(self.layout.data_pages()) * self.page_size()
     }
+
     fn sequence(&self) -> u64 {
-        unimplemented!()
+        self.sequence
     }
+
     fn metadata(&self) -> Vec<MetadataCopy> {
-        unimplemented!()
+        self.copies.clone()
     }
+
     fn fallback(&self) -> Option<&str> {
-        unimplemented!()
+        self.fallback.as_deref()
     }
+
     fn commits(&self) -> u64 {
-        unimplemented!()
+        self.commits
     }
+
     fn read_only(&self) -> Option<&str> {
-        unimplemented!()
+        self.read_only.as_deref()
     }
+
     fn warnings(&self) -> &[String] {
-        unimplemented!()
+        &self.warnings
     }
+
     fn bad_blocks(&self) -> Vec<Block> {
-        unimplemented!()
+        let mut bad: BTreeSet<Block> = self.blocks.bad().collect();
+        bad.extend(&self.marked);
+        bad.into_iter().collect()
     }
+
     fn erase_counts(&self) -> &[u32] {
-        unimplemented!()
+        self.blocks.erases()
     }
-    fn block_use(&self, _: Block) -> BlockUse {
-        unimplemented!()
+
+    fn block_use(&self, block: Block) -> BlockUse {
+        if self.marked.contains(&block) {
+            return BlockUse::Bad;
+        }
+        match self.blocks.state(block) {
+            BlockState::Bad => BlockUse::Bad,
+            BlockState::Zone => BlockUse::Metadata { role: "anchors", fixed: true },
+            BlockState::Chain => BlockUse::Metadata { role: "checkpoint and log", fixed: false },
+            BlockState::Closed | BlockState::Listed => BlockUse::Data,
+            BlockState::Free | BlockState::Announced => BlockUse::Free,
+        }
     }
+
     fn mapped_units(&self) -> u64 {
-        unimplemented!()
+        self.mapped_pages()
     }
+
     fn free_blocks(&self) -> u64 {
-        unimplemented!()
-    }
-}
-
-/// What a format would do: a plan that only looked, and can be carried out.
-#[derive(Clone, Debug)]
-pub struct FormatPlan;
-
-impl FormatPlan {
-    /// Look at the chip and plan a fresh volume on it.
-    ///
-    /// # Errors
-    /// When the geometry does not suit the format, or too many blocks are bad.
-    pub fn new<H: FlashHardware>(_: &H, _: &FormatOptions) -> Result<Self> {
-        unimplemented!()
-    }
-    /// The largest logical length the fresh volume can take, in bytes.
-    #[must_use]
-    pub fn capacity(&self) -> u64 {
-        unimplemented!()
-    }
-    /// What the other blocks are for.
-    #[must_use]
-    pub fn reserved(&self) -> Vec<ReservedBlocks> {
-        unimplemented!()
-    }
-    /// Bad blocks.
-    #[must_use]
-    pub fn bad_blocks(&self) -> Vec<Block> {
-        unimplemented!()
-    }
-    /// Whether erase counts of a volume that is there are carried over.
-    #[must_use]
-    pub fn carries_wear_over(&self) -> bool {
-        unimplemented!()
-    }
-    /// Make the fresh volume.
-    ///
-    /// # Errors
-    /// When the chip fails.
-    pub fn execute<H: FlashHardware>(self, _: &mut H) -> Result<()> {
-        unimplemented!()
+        u64::from(self.free_count())
     }
 }

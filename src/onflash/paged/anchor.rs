@@ -10,7 +10,7 @@ pub const VERSION: u16 = 1;
 /// Incompatible features that are understood, as bits: none is defined.
 pub const INCOMPATIBLE: u32 = 0;
 /// Bytes of an anchor's payload.
-pub const ANCHOR_LEN: usize = 98;
+pub const ANCHOR_LEN: usize = 94;
 
 /// What an anchor says of the volume and of its checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

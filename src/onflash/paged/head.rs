@@ -33,8 +33,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 6] =
-        [Self::Anchor, Self::Log, Self::Map, Self::Directory, Self::Table, Self::Summary];
+    const ALL: [Self; 6] = [Self::Anchor, Self::Log, Self::Map, Self::Directory, Self::Table, Self::Summary];
 
     /// Its number on flash.
     #[must_use]

@@ -1,0 +1,157 @@
+//! The chain of metadata pages: pairs of blocks, filled page by page, each page naming the pair after its own.
+//!
+//! Both blocks of a pair hold the same pages; only the pages of short commits stand in one of them alone, and the log page
+//! after such a one repeats it in the other.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use super::PageVolume;
+use super::layout::Ppn;
+use crate::error::{Error, Result};
+use crate::flash::{Block, FlashHardware, PageAddr};
+use crate::ftl::gc::{self, Heat};
+use crate::onflash::paged::NextPair;
+use crate::onflash::paged::head::{Head, Kind, seal};
+use crate::onflash::paged::tables::BlockState;
+
+/// Two blocks that hold the same metadata.
+pub(super) type Pair = [Block; 2];
+
+#[derive(Clone, Debug)]
+pub(super) struct Chain {
+    /// The pair that is being filled.
+    pub(super) pair: Pair,
+    /// The next page to be programmed in both.
+    pub(super) slot: u32,
+    /// The page before it stands in the first block alone, and the second block's is free.
+    pub(super) half: bool,
+    /// The pairs that come next, in order; never empty while the chain is written.
+    pub(super) upcoming: VecDeque<Pair>,
+    /// Every pair that holds metadata, whether it counts or not, but for those to come.
+    pub(super) pairs: Vec<Pair>,
+    /// A block of the chain that failed: the chain has to be begun anew elsewhere.
+    pub(super) failed: Option<Block>,
+}
+
+impl Chain {
+    pub(super) fn next_pair(&self) -> NextPair {
+        self.upcoming.front().map_or(NextPair::NONE, |[a, b]| NextPair(a.0, b.0))
+    }
+}
+
+/// In how many blocks of the pair a page is to stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Copies {
+    Both,
+    One,
+}
+
+/// What a page of the chain is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ChainPage {
+    pub(super) kind: Kind,
+    pub(super) flags: u8,
+    pub(super) epoch: u32,
+    pub(super) number: u64,
+}
+
+impl<H: FlashHardware> PageVolume<H> {
+    /// Set two free blocks aside for the chain to go on in. Their erases are counted, and the log has to say so before they are
+    /// done.
+    pub(super) fn reserve_pair(&mut self, heat: Heat) -> Result<()> {
+        let wear = self.wear_of_levelled();
+        let mut pair = [Block(0); 2];
+        for slot in &mut pair {
+            *slot = match gc::free_block(self.blocks.free(), heat, wear, 0) {
+                Some(block) => {
+                    self.announce_erase(block);
+                    block
+                }
+                // What was meant for data does as well, and its erase is counted already.
+                None => self.announced.take_any().ok_or_else(|| self.no_free_block())?,
+            };
+            self.blocks.set_state(*slot, BlockState::Chain);
+        }
+        self.chain.upcoming.push_back(pair);
+        Ok(())
+    }
+
+    /// Append a page. `payload` makes its content, given the pair that the chain goes on in. Returns the page in the first block
+    /// that holds it.
+    pub(super) fn append_to_chain(
+        &mut self,
+        page: ChainPage,
+        copies: Copies,
+        payload: &dyn Fn(NextPair) -> Vec<u8>,
+    ) -> Result<Ppn> {
+        if copies == Copies::One && self.chain.half {
+            self.chain.half = false;
+            let at = PageAddr { block: self.chain.pair[1], page: self.chain.slot - 1 };
+            let payload = payload(self.chain.next_pair());
+            return self.program_chain_page(page, at, &payload);
+        }
+        if self.chain.slot == self.layout.pages_per_block {
+            self.turn_over()?;
+        }
+        let payload = payload(self.chain.next_pair());
+        let slot = self.chain.slot;
+        let [a, b] = self.chain.pair;
+        let first = self.program_chain_page(page, PageAddr { block: a, page: slot }, &payload)?;
+        if copies == Copies::Both {
+            self.program_chain_page(page, PageAddr { block: b, page: slot }, &payload)?;
+        }
+        self.chain.slot = slot + 1;
+        self.chain.half = copies == Copies::One;
+        Ok(first)
+    }
+
+    fn program_chain_page(&mut self, page: ChainPage, at: PageAddr, payload: &[u8]) -> Result<Ppn> {
+        let address = self.layout.address(at);
+        let head = Head {
+            kind: page.kind,
+            flags: page.flags,
+            volume: self.volume,
+            epoch: page.epoch,
+            number: page.number,
+            address: address.0,
+            erases: self.blocks.erase_count(at.block),
+        };
+        let bytes = seal(&head, payload, self.layout.page_size as usize);
+        self.hw.program(at, &bytes).map_err(|error| self.note_chain_failure(at.block, error))?;
+        Ok(address)
+    }
+
+    fn note_chain_failure(&mut self, block: Block, error: crate::flash::FlashError) -> Error {
+        if error.is_block_failure() {
+            self.chain.failed = Some(block);
+        }
+        error.into()
+    }
+
+    /// Go on in the next pair.
+    pub(super) fn turn_over(&mut self) -> Result<()> {
+        let Some(pair) = self.chain.upcoming.pop_front() else { return Err(self.no_free_block()) };
+        self.chain.pairs.push(pair);
+        for block in pair {
+            self.hw.erase(block).map_err(|error| self.note_chain_failure(block, error))?;
+        }
+        self.chain.pair = pair;
+        self.chain.slot = 0;
+        self.chain.half = false;
+        if self.chain.upcoming.is_empty() {
+            self.reserve_pair(Heat::Hot)?;
+        }
+        Ok(())
+    }
+
+    /// Pairs, so that `pages` more pages fit and one pair is left to go on in.
+    pub(super) fn reserve_for(&mut self, pages: u32, heat: Heat) -> Result<()> {
+        let here = self.layout.pages_per_block - self.chain.slot;
+        let pairs = pages.saturating_sub(here).div_ceil(self.layout.pages_per_block) + 1;
+        while (self.chain.upcoming.len() as u32) < pairs {
+            self.reserve_pair(heat)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,262 @@
+//! Checkpoints: the map, the directory and the block table as they are now, and an anchor that points to them.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use super::PageVolume;
+use super::chain::{ChainPage, Copies, Pair};
+use super::log::{Group, Log, Pending};
+use crate::error::{Error, Result};
+use crate::flash::{Block, FlashHardware};
+use crate::ftl::gc::{self, Heat};
+use crate::onflash::paged::NO_PAGE;
+use crate::onflash::paged::anchor::Anchor;
+use crate::onflash::paged::head::Kind;
+use crate::onflash::paged::map::{self, MapEntry};
+use crate::onflash::paged::tables::{BlockState, chunk_len, encode_chunk};
+
+/// The most pairs of the log before a checkpoint.
+const MAX_LOG_PAIRS: u32 = 16;
+
+impl<H: FlashHardware> PageVolume<H> {
+    /// Whether the log is to be ended by a checkpoint.
+    pub(super) fn log_is_long(&self) -> bool {
+        self.log.halves > 2 * self.log_pairs() * self.layout.pages_per_block
+            || self.log.host_pages >= self.layout.checkpoint_interval()
+            || self.map.changes() as u64 > 2 * self.layout.checkpoint_interval()
+    }
+
+    /// Pairs that the log may take: an eighth of the blocks that nothing else needs.
+    fn log_pairs(&self) -> u32 {
+        let data = self.mapped_pages().div_ceil(u64::from(self.layout.data_pages())) as u32;
+        let good = self.layout.blocks - self.layout.zone_blocks - self.blocks.bad_count();
+        let needed = data + self.layout.floor() + 2 * self.layout.checkpoint_pairs();
+        (good.saturating_sub(needed) / 8).clamp(super::layout::MIN_LOG_PAIRS, MAX_LOG_PAIRS)
+    }
+
+    /// Take a checkpoint; where the chain fails, elsewhere.
+    pub(super) fn checkpoint(&mut self) -> Result<()> {
+        match self.try_checkpoint(false) {
+            Err(_) if self.chain.failed.is_some() => self.begin_chain_anew(),
+            Err(error @ Error::NoFreeBlock { .. }) => Err(error),
+            done => done.map_err(|error| self.in_doubt(error)),
+        }
+    }
+
+    /// Take a checkpoint into other blocks than those that the chain goes on in: the one answer to every trouble in it.
+    pub(super) fn begin_chain_anew(&mut self) -> Result<()> {
+        loop {
+            if let Some(block) = self.chain.failed.take() {
+                self.blocks.info_mut(block).failing = true;
+            }
+            for block in core::mem::take(&mut self.chain.upcoming).into_iter().flatten() {
+                self.blocks.set_state(block, BlockState::Free);
+            }
+            self.chain.slot = self.layout.pages_per_block;
+            self.chain.half = false;
+            self.log.unrepeated.clear();
+            match self.try_checkpoint(true) {
+                Err(_) if self.chain.failed.is_some() => {}
+                done => return done.map_err(|error| self.in_doubt(error)),
+            }
+        }
+    }
+
+    pub(super) fn try_checkpoint(&mut self, anew: bool) -> Result<()> {
+        self.plan_zone()?;
+        if anew {
+            self.claim_pair()?;
+        }
+        let pages = self.map_pages_to_write().len() as u32;
+        self.reserve_for(pages + self.body_pages() + 3, Heat::Cold)?;
+        if !anew {
+            let before = self.sequence;
+            self.write_group(Group::Pending)?;
+            if self.sequence != before {
+                // The chain failed, so there is a checkpoint already.
+                return Ok(());
+            }
+            self.reserve_for(pages + self.body_pages(), Heat::Cold)?;
+        }
+        // What was moved must be there before what points to it.
+        self.hw.sync()?;
+        for index in self.map_pages_to_write() {
+            self.write_map_page(index)?;
+        }
+        self.note_twins();
+        let covered = core::mem::take(&mut self.pending);
+        let anchor = match self.write_body() {
+            Ok(anchor) => anchor,
+            Err(error) => {
+                self.pending = covered;
+                return Err(error);
+            }
+        };
+        self.hw.sync()?;
+        self.write_anchor(&anchor, self.sequence + 1)?;
+        self.enter_force(anchor)
+    }
+
+    /// The checkpoint that `anchor` points to is the one in force.
+    fn enter_force(&mut self, anchor: Anchor) -> Result<()> {
+        self.sequence += 1;
+        self.anchor = anchor;
+        self.map.settle();
+        self.log = Log::begin(self.log.next);
+        let body = self.chain.pairs.iter().position(|pair| pair[0].0 == anchor.body.0).unwrap_or(0);
+        let pairs = core::mem::take(&mut self.chain.pairs);
+        for (i, pair) in pairs.into_iter().enumerate() {
+            if i >= body || self.map.twins.contains_key(&pair[0]) {
+                self.chain.pairs.push(pair);
+                continue;
+            }
+            for block in pair {
+                if self.blocks.info(block).failing {
+                    self.retire(block)?;
+                } else {
+                    self.blocks.set_state(block, BlockState::Free);
+                }
+            }
+        }
+        self.release_emptied()
+    }
+
+    /// Map pages that have to be written: those that differ from what is on flash, those in a block that failed or
+    /// lags behind in wear, and those
+    /// that are almost alone in their pair.
+    fn map_pages_to_write(&self) -> Vec<u32> {
+        let mut pages: BTreeSet<u32> = self.map.dirty().into_iter().collect();
+        let mut of_pair: BTreeMap<Block, Vec<u32>> = BTreeMap::new();
+        for (index, &address) in (0..).zip(&self.map.directory) {
+            if address != NO_PAGE && !pages.contains(&index) {
+                let block = Block(address / self.layout.pages_per_block);
+                of_pair.entry(block).or_default().push(index);
+            }
+        }
+        let most = self.wear_of_levelled().most;
+        let is_to_go = |block: Block| {
+            let lags = gc::lags(self.blocks.erase_count(block), most, self.wear.threshold);
+            self.blocks.info(block).failing || lags
+        };
+        let pair_is_to_go = |a: Block| is_to_go(a) || self.map.twins.get(&a).copied().is_some_and(is_to_go);
+        let mut kept: Vec<Vec<u32>> = Vec::new();
+        for (block, indexes) in of_pair {
+            if pair_is_to_go(block) { pages.extend(indexes) } else { kept.push(indexes) }
+        }
+        kept.sort_by_key(Vec::len);
+        let left: usize = kept.iter().map(Vec::len).sum();
+        let enough = left.div_ceil(self.layout.pages_per_block as usize) + 1;
+        let too_many = kept.len().saturating_sub(enough);
+        pages.extend(kept.into_iter().take(too_many).flatten());
+        pages.into_iter().collect()
+    }
+
+    fn write_map_page(&mut self, index: u32) -> Result<()> {
+        let entries = self.map.current(&self.hw, index)?;
+        let address = match entries.iter().all(|entry| *entry == MapEntry::Unmapped) {
+            true => NO_PAGE,
+            false => {
+                let page = self.body_page(Kind::Map, u64::from(index));
+                self.append_to_chain(page, Copies::Both, &|next| map::encode(next, &entries))?.0
+            }
+        };
+        self.map.directory[index as usize] = address;
+        self.map.keep(index, entries);
+        Ok(())
+    }
+
+    fn body_page(&self, kind: Kind, number: u64) -> ChainPage {
+        ChainPage { kind, flags: 0, epoch: (self.sequence + 1) as u32, number }
+    }
+
+    /// Which pairs hold map pages.
+    fn note_twins(&mut self) {
+        let holding: BTreeSet<Block> = (self.map.directory.iter())
+            .filter(|&&address| address != NO_PAGE)
+            .map(|&address| Block(address / self.layout.pages_per_block))
+            .collect();
+        let pairs = self.chain.pairs.iter().filter(|pair| holding.contains(&pair[0]));
+        self.map.twins = pairs.map(|&[a, b]| (a, b)).collect();
+    }
+
+    /// The most pages that directory and block table take now.
+    fn body_pages(&self) -> u32 {
+        let chunk = chunk_len(self.layout.page_size);
+        let pairs =
+            self.chain.pairs.len() + self.chain.upcoming.len() + self.layout.checkpoint_pairs() as usize;
+        let open: Vec<Block> = self.open_blocks().collect();
+        let table = self.blocks.to_table(&open).encode().len();
+        self.layout.directory_pages(pairs) + table.div_ceil(chunk) as u32 + 1
+    }
+
+    /// Write directory and block table; the anchor that points to them.
+    fn write_body(&mut self) -> Result<Anchor> {
+        let open: Vec<Block> = self.open_blocks().collect();
+        let directory = self.map.directory_for_flash().encode();
+        let table = self.blocks.to_table(&open).encode();
+        let (body, directory_pages) = self.write_stream(Kind::Directory, &directory)?;
+        let (_, table_pages) = self.write_stream(Kind::Table, &table)?;
+        Ok(Anchor {
+            logical_len: self.len,
+            clock: self.committed_clock,
+            body,
+            directory_pages,
+            table_pages,
+            next_log: self.log.next,
+            ..self.anchor
+        })
+    }
+
+    /// Write a stream; where it begins, and how many pages it takes.
+    fn write_stream(&mut self, kind: Kind, stream: &[u8]) -> Result<((u32, u32, u32), u32)> {
+        let mut begin = None;
+        let mut pages = 0;
+        for chunk in stream.chunks(chunk_len(self.layout.page_size)) {
+            let page = self.body_page(kind, u64::from(pages));
+            let at = self.append_to_chain(page, Copies::Both, &|next| encode_chunk(next, chunk))?;
+            let at = self.layout.page_addr(at);
+            begin.get_or_insert((at.block.0, self.chain.pair[1].0, at.page));
+            pages += 1;
+        }
+        Ok((begin.unwrap_or_default(), pages))
+    }
+
+    /// The pair that a chain that is begun anew goes into: blocks of which the log says that they may be erased, if there are
+    /// two, for there is no log now to say so of others.
+    fn claim_pair(&mut self) -> Result<()> {
+        if !self.chain.upcoming.is_empty() {
+            return Ok(());
+        }
+        let announced: Vec<Block> =
+            self.announced.iter().filter(|b| !self.pending.erases.contains(b)).take(2).collect();
+        let [a, b] = announced[..] else { return self.reserve_pair(Heat::Hot) };
+        let pair: Pair = [a, b];
+        for block in pair {
+            self.announced.remove(block);
+            self.blocks.set_state(block, BlockState::Chain);
+        }
+        self.chain.upcoming.push_front(pair);
+        Ok(())
+    }
+}
+
+impl Log {
+    /// An empty log, whose first page has that number.
+    pub(super) fn begin(next: u64) -> Self {
+        Self { next, unrepeated: Vec::new(), halves: 0, pages: 0, host_pages: 0, holds_discards: false }
+    }
+}
+
+impl super::layout::Layout {
+    /// Pages the host may write between two checkpoints: about as many as make the map pages that change worth it.
+    pub(super) fn checkpoint_interval(&self) -> u64 {
+        (87 * u64::from(self.map_pages())).clamp(256, 200_000)
+    }
+}
+
+impl Pending {
+    /// Whether there is nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bad.is_empty() && self.erases.is_empty() && self.lost.is_empty() && self.moves.is_empty()
+    }
+}

@@ -1,0 +1,343 @@
+//! Garbage collection: making room by moving what still counts together; and static wear levelling, which moves what never
+//! changes.
+
+use alloc::collections::BTreeMap;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::PageVolume;
+use super::io::read_metadata;
+use super::layout::{Lpn, Ppn};
+use super::log::Group;
+use super::map::physical;
+use super::stage::Change;
+use crate::error::Result;
+use crate::flash::{Block, FlashError, FlashHardware, PageAddr};
+use crate::ftl::gc;
+use crate::onflash::paged::StoredPage;
+use crate::onflash::paged::head::Kind;
+use crate::onflash::paged::log::Written;
+use crate::onflash::paged::map::MapEntry;
+use crate::onflash::paged::summary::Summary;
+use crate::onflash::paged::tables::BlockState;
+
+/// The most blocks that are emptied before the log says so.
+const MOST_COMING: u32 = 4;
+
+/// The most blocks that levelling moves at once.
+const MOVES_A_CHECK: u64 = 4;
+
+/// The pages of a block, with what each was written to hold.
+type Contents = Vec<(u32, StoredPage)>;
+
+impl<H: FlashHardware> PageVolume<H> {
+    /// Free blocks at which garbage collection begins.
+    fn low_watermark(&self) -> u32 {
+        self.layout.floor() + 2
+    }
+
+    /// Make room for a page of the host; whether there is.
+    pub(super) fn make_room(&mut self) -> Result<bool> {
+        if self.failing {
+            self.empty_failing_blocks()?;
+        }
+        if self.log_is_long() {
+            self.checkpoint()?;
+        }
+        while self.free_count() + self.coming <= self.low_watermark() {
+            let tight = self.free_count() + self.coming < self.layout.floor();
+            if !self.collect_next(tight)? {
+                break;
+            }
+            if tight || self.coming >= MOST_COMING {
+                self.write_group(Group::Pending)?;
+                if self.log_is_long() {
+                    self.checkpoint()?;
+                }
+            }
+        }
+        if self.coming > 0 && self.free_count() <= self.layout.floor() {
+            self.write_group(Group::Pending)?;
+        }
+        Ok(self.free_count() > self.layout.floor())
+    }
+
+    /// Collect the block that is best collected; whether there was one.
+    fn collect_next(&mut self, tight: bool) -> Result<bool> {
+        let open: Vec<Block> = self.open_blocks().collect();
+        let candidates = self.blocks.candidates(|block| open.contains(&block));
+        let full = self.layout.data_pages();
+        let Some(victim) = gc::victim(candidates, full, self.clock, tight) else { return Ok(false) };
+        self.collect(victim)?;
+        Ok(true)
+    }
+
+    /// Move all that counts out of a block.
+    pub(super) fn collect(&mut self, block: Block) -> Result<()> {
+        let info = self.blocks.info(block);
+        let class = self.streams().class_of_survivor(info.class, info.written);
+        self.collect_into(block, class)
+    }
+
+    fn collect_into(&mut self, block: Block, class: u8) -> Result<()> {
+        // Near the end of room all goes into one block.
+        let class = if self.free_count() + self.coming < self.layout.floor() { 0 } else { class };
+        if let Some(contents) = self.contents(block)? {
+            self.move_pages(block, &contents, class)?;
+        }
+        let left = |volume: &Self| volume.blocks.info(block).live + volume.blocks.info(block).staged;
+        if left(self) > 0 {
+            // Its summary does not tell all: the map does.
+            let contents = self.contents_by_map(block)?;
+            self.move_pages(block, &contents, class)?;
+            self.blocks.clear_live(block);
+        }
+        self.blocks.note_emptied(block);
+        self.coming += 1;
+        Ok(())
+    }
+
+    /// What a block holds according to its list or its summary; `None` where neither can be read.
+    pub(super) fn contents(&self, block: Block) -> Result<Option<Contents>> {
+        if let Some(list) = self.blocks.lists.get(&block) {
+            let pages = (0..).zip(list).filter_map(|(page, stored)| Some((page, (*stored)?)));
+            return Ok(Some(pages.collect()));
+        }
+        let summary = read_summary(&self.hw, &self.layout, self.volume, block)?;
+        Ok(summary.map(|summary| summary.contents))
+    }
+
+    /// What the map says that a block holds.
+    fn contents_by_map(&mut self, block: Block) -> Result<Contents> {
+        let mut contents = Vec::new();
+        for logical in self.layout.iter_logical() {
+            for entry in [self.map.fetch(&self.hw, logical)?, self.lookup(logical)?] {
+                if let MapEntry::At { crc, .. } = entry
+                    && let Some(page) = physical(entry, &self.layout)
+                    && self.layout.block_of(page) == block
+                {
+                    let page = self.layout.page_addr(page).page;
+                    contents
+                        .push((page, StoredPage { logical: logical.0, crc, stamp: self.committed_clock }));
+                }
+            }
+        }
+        Ok(contents)
+    }
+
+    fn move_pages(&mut self, block: Block, contents: &Contents, class: u8) -> Result<()> {
+        let mut data = vec![0; self.layout.page_size as usize];
+        for &(page, stored) in contents {
+            let info = self.blocks.info(block);
+            if info.live + info.staged == 0 {
+                break;
+            }
+            let logical = Lpn(stored.logical);
+            if logical.0 >= self.layout.capacity_pages {
+                continue;
+            }
+            let at = PageAddr { block, page };
+            let from = self.layout.address(at);
+            let staged = self.staged.pages.get(&logical).copied();
+            if let Some(Change::At { page, crc, stamp }) = staged
+                && page == from
+            {
+                self.hw.read(block, at.page * self.layout.page_size, &mut data)?;
+                let to = self.append_data(class, StoredPage { logical: logical.0, crc, stamp }, &data)?;
+                self.blocks.info_mut(self.layout.block_of(to)).staged += 1;
+                self.remap(logical, Change::At { page: to, crc, stamp });
+                continue;
+            }
+            match self.map.fetch(&self.hw, logical)? {
+                MapEntry::At { address, crc } if address == from.0 => {
+                    self.move_committed(from, StoredPage { crc, ..stored }, class, &mut data)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Move a page that the map points to. The CRC that belongs to it goes with it, whatever its bytes are now.
+    fn move_committed(&mut self, from: Ppn, stored: StoredPage, class: u8, data: &mut [u8]) -> Result<()> {
+        let at = self.layout.page_addr(from);
+        let logical = Lpn(stored.logical);
+        // Where it lay according to the log.
+        let known = self.pending.moves.remove(&from).map_or(from.0, |written| written.old);
+        match self.hw.read(at.block, at.page * self.layout.page_size, data) {
+            Ok(()) => {
+                let to = self.append_data(class, stored, data)?;
+                self.blocks.add_live(self.layout.block_of(to));
+                let written = Written { logical: logical.0, crc: stored.crc, old: known };
+                self.pending.moves.insert(to, written);
+                self.map.set(logical, MapEntry::At { address: to.0, crc: stored.crc });
+            }
+            Err(FlashError::Unreadable { .. }) => {
+                self.pending.lost.insert(logical, Ppn(known));
+                self.map.set(logical, MapEntry::Lost);
+            }
+            Err(error) => {
+                if known != from.0 {
+                    self.pending
+                        .moves
+                        .insert(from, Written { logical: logical.0, crc: stored.crc, old: known });
+                }
+                return Err(error.into());
+            }
+        }
+        self.blocks.drop_live(at.block);
+        Ok(())
+    }
+
+    /// Empty the blocks that failed, and give them up.
+    pub(super) fn empty_failing_blocks(&mut self) -> Result<()> {
+        while let Some(block) = self.next_failing() {
+            self.collect(block)?;
+            self.write_group(Group::Pending)?;
+            // One that held nothing is not released by what was written.
+            self.release_emptied()?;
+        }
+        self.failing = false;
+        self.write_group(Group::Pending)
+    }
+
+    fn next_failing(&self) -> Option<Block> {
+        self.blocks.iter().find(|&block| {
+            let info = self.blocks.info(block);
+            info.failing && matches!(info.state, BlockState::Closed | BlockState::Listed)
+        })
+    }
+
+    /// Erase the blocks whose summaries name pages that were never committed: a rebuild could not tell them from others once the
+    /// host clock has gone on.
+    pub(super) fn purge_tainted(&mut self) -> Result<()> {
+        while let Some(&block) = self.tainted.first() {
+            if matches!(self.blocks.state(block), BlockState::Closed | BlockState::Listed) {
+                self.collect(block)?;
+                self.write_group(Group::Pending)?;
+                self.release_emptied()?;
+            }
+            self.tainted.remove(&block);
+            let announced = self.announced.contains(block);
+            if self.blocks.state(block) == BlockState::Free {
+                self.announce_erase(block);
+                self.write_group(Group::Pending)?;
+            }
+            if self.blocks.state(block) == BlockState::Free || announced {
+                self.announced.remove(block);
+                let erased = self.hw.erase(block);
+                if self.or_bad(block, erased)? {
+                    self.blocks.set_state(block, BlockState::Free);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is due after a commit: a checkpoint, wear levelling.
+    pub(super) fn tidy_up(&mut self) -> Result<()> {
+        if self.failing {
+            self.empty_failing_blocks()?;
+        }
+        self.level()?;
+        if self.log_is_long() {
+            self.checkpoint()?;
+        }
+        Ok(())
+    }
+
+    /// Static levelling: move what never changes off blocks that are hardly worn, one block for each interval of erases.
+    pub(super) fn level(&mut self) -> Result<()> {
+        let now = self.blocks.total_erases();
+        let before = core::mem::replace(&mut self.levelled_at, now);
+        let interval = self.wear.interval.max(1);
+        for _ in 0..(now / interval - before / interval).min(MOVES_A_CHECK) {
+            if self.free_count() <= self.layout.floor() {
+                return Ok(());
+            }
+            let most = self.wear_of_levelled().most;
+            self.close_lagging(most)?;
+            let open: Vec<Block> = self.open_blocks().collect();
+            let candidates = self.blocks.candidates(|block| open.contains(&block));
+            let Some(block) = gc::block_to_level(candidates, most, self.wear.threshold) else {
+                return Ok(());
+            };
+            // The blocks of the coldest stream are the most worn ones.
+            self.collect_into(block, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Blocks of streams that are hardly written to lag behind, too.
+    fn close_lagging(&mut self, most: u32) -> Result<()> {
+        for class in 0..self.layout.classes {
+            if let Some(block) = self.open[usize::from(class)]
+                && gc::lags(self.blocks.erase_count(block), most, self.wear.threshold)
+            {
+                self.close_early(class, block)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the streams go by now.
+    pub(super) fn streams(&self) -> gc::Streams {
+        gc::Streams { classes: self.layout.classes, clock: self.clock, mapped: self.mapped_pages() }
+    }
+
+    pub(super) fn takes_part_in_levelling(&self, block: Block) -> bool {
+        !matches!(self.blocks.state(block), BlockState::Bad | BlockState::Zone)
+    }
+}
+
+/// A block's summary, put together.
+pub(super) struct BlockSummary {
+    pub(super) contents: Contents,
+    pub(super) class: u8,
+    pub(super) erases: u32,
+    pub(super) committed_clock: u64,
+    pub(super) logical_len: u64,
+    pub(super) epoch: u32,
+}
+
+/// The summary of a block; `None` where it has none that is whole.
+pub(super) fn read_summary<H: FlashHardware + ?Sized>(
+    hw: &H,
+    layout: &super::layout::Layout,
+    volume: u32,
+    block: Block,
+) -> Result<Option<BlockSummary>> {
+    let mut whole: Option<BlockSummary> = None;
+    let mut parts: BTreeMap<u32, StoredPage> = BTreeMap::new();
+    let mut next = 0;
+    for part in 0..layout.summary_pages {
+        let at = PageAddr { block, page: layout.data_pages() + part };
+        let address = layout.address(at).0;
+        let Some((head, payload)) = read_metadata(hw, at)?.of(Kind::Summary, volume, address) else {
+            return Ok(None);
+        };
+        let Ok(summary) = Summary::decode(&payload) else { return Ok(None) };
+        for stored in &summary.pages {
+            if let Some(stored) = stored {
+                parts.insert(next, *stored);
+            }
+            next += 1;
+        }
+        // All parts are written at once.
+        if whole.as_ref().is_some_and(|w| w.erases != head.erases || w.committed_clock != head.number) {
+            return Ok(None);
+        }
+        whole = Some(BlockSummary {
+            contents: Vec::new(),
+            class: summary.class.min(layout.classes - 1),
+            erases: head.erases,
+            committed_clock: head.number,
+            logical_len: summary.logical_len,
+            epoch: head.epoch,
+        });
+    }
+    if next > layout.data_pages() {
+        return Ok(None);
+    }
+    Ok(whole.map(|whole| BlockSummary { contents: parts.into_iter().collect(), ..whole }))
+}

@@ -1,0 +1,64 @@
+//! Reading metadata pages: what is there, and whether it can be believed.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::flash::{FlashError, FlashHardware, PageAddr};
+use crate::onflash::paged::head::{self, Head, Kind, PageError};
+
+/// What was found in a page.
+#[derive(Debug)]
+pub(super) enum Reading {
+    /// A whole metadata page, of whatever kind.
+    Whole(Head, Vec<u8>),
+    /// No whole metadata page.
+    Not(PageError),
+    /// The page cannot be read.
+    Unreadable(FlashError),
+}
+
+impl Reading {
+    /// It is erased.
+    pub(super) fn is_erased(&self) -> bool {
+        matches!(self, Self::Not(PageError::Erased))
+    }
+
+    /// The content, if it is a page of `kind` that `volume` wrote at `address`.
+    pub(super) fn of(self, kind: Kind, volume: u32, address: u32) -> Option<(Head, Vec<u8>)> {
+        match self {
+            Self::Whole(head, payload) if head.expect(kind, volume, address).is_ok() => Some((head, payload)),
+            _ => None,
+        }
+    }
+}
+
+/// Read one page.
+///
+/// # Errors
+/// When the chip fails otherwise than by a page that cannot be read.
+pub(super) fn read_metadata<H: FlashHardware + ?Sized>(hw: &H, at: PageAddr) -> Result<Reading, FlashError> {
+    let size = hw.geometry().page_size();
+    let mut page = vec![0; size as usize];
+    match hw.read(at.block, at.page * size, &mut page) {
+        Ok(()) => Ok(match head::open(&page) {
+            Ok((head, payload)) => Reading::Whole(head, payload.to_vec()),
+            Err(error) => Reading::Not(error),
+        }),
+        Err(error @ FlashError::Unreadable { .. }) => Ok(Reading::Unreadable(error)),
+        Err(error) => Err(error),
+    }
+}
+
+/// The CRC-32 of a page's content; of nothing where it cannot be read.
+///
+/// # Errors
+/// When the chip fails otherwise.
+pub(super) fn fingerprint<H: FlashHardware + ?Sized>(hw: &H, at: PageAddr) -> Result<u32, FlashError> {
+    let size = hw.geometry().page_size();
+    let mut page = vec![0; size as usize];
+    match hw.read(at.block, at.page * size, &mut page) {
+        Ok(()) => Ok(crc32fast::hash(&page)),
+        Err(FlashError::Unreadable { .. }) => Ok(0),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,256 @@
+//! Where each logical page lies: the map on flash, the directory of its pages, and what has changed since the checkpoint.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::io::{Reading, read_metadata};
+use super::layout::{Layout, Lpn, Ppn};
+use crate::flash::{Block, FlashError, FlashHardware};
+use crate::onflash::paged::head::Kind;
+use crate::onflash::paged::map::{MapEntry, decode};
+use crate::onflash::paged::tables::Directory;
+use crate::onflash::paged::{LOST_PAGE, NO_PAGE};
+
+#[cfg(not(feature = "std"))]
+use core::cell::OnceCell as Once;
+#[cfg(feature = "std")]
+use std::sync::OnceLock as Once;
+
+/// The entries of a map page.
+pub(super) type Entries = Box<[MapEntry]>;
+
+#[derive(Clone, Debug)]
+pub(super) struct Map {
+    layout: Layout,
+    volume: u32,
+    /// The address of each map page, in the first block of its pair.
+    pub(super) directory: Vec<u32>,
+    /// The second block of each pair that holds map pages, by the first.
+    pub(super) twins: BTreeMap<Block, Block>,
+    cache: Vec<Once<Entries>>,
+    /// Map pages in the cache, the oldest first; kept where their number is bounded.
+    cached: VecDeque<u32>,
+    bound: usize,
+    /// What has changed since the checkpoint.
+    overlay: BTreeMap<Lpn, MapEntry>,
+}
+
+/// Why a map page cannot be had.
+#[derive(Debug)]
+pub(super) enum MapError {
+    /// Neither copy is whole.
+    Damaged(String),
+    /// The chip failed otherwise.
+    Flash(FlashError),
+}
+
+impl From<MapError> for crate::Error {
+    fn from(error: MapError) -> Self {
+        match error {
+            MapError::Damaged(reason) => Self::ReadOnly(reason),
+            MapError::Flash(error) => error.into(),
+        }
+    }
+}
+
+impl Map {
+    /// The map that a directory describes; `None` where it is not made for this layout.
+    pub(super) fn new(layout: &Layout, volume: u32, directory: Directory, bound: usize) -> Option<Self> {
+        let twins: BTreeMap<Block, Block> =
+            directory.pairs.iter().map(|&(a, b)| (Block(a), Block(b))).collect();
+        let pages = layout.map_pages() as usize;
+        let placed = |&address: &u32| {
+            address == NO_PAGE
+                || layout.physical(address).is_some_and(|page| twins.contains_key(&layout.block_of(page)))
+        };
+        let in_range = |&block: &Block| (layout.zone_blocks..layout.blocks).contains(&block.0);
+        let fits = directory.map_pages.len() == pages
+            && directory.map_pages.iter().all(placed)
+            && twins.iter().all(|(a, b)| in_range(a) && in_range(b) && a != b);
+        fits.then(|| Self {
+            layout: *layout,
+            volume,
+            directory: directory.map_pages,
+            twins,
+            cache: (0..pages).map(|_| Once::new()).collect(),
+            cached: VecDeque::new(),
+            bound,
+            overlay: BTreeMap::new(),
+        })
+    }
+
+    pub(super) fn directory_for_flash(&self) -> Directory {
+        Directory {
+            pairs: self.twins.iter().map(|(a, b)| (a.0, b.0)).collect(),
+            map_pages: self.directory.clone(),
+        }
+    }
+
+    /// Number of the map page that describes `logical`, and the entry in it.
+    fn place(&self, logical: Lpn) -> (u32, usize) {
+        let per_page = self.layout.entries_per_map_page();
+        (logical.0 / per_page, (logical.0 % per_page) as usize)
+    }
+
+    /// Where `logical` lies, as committed.
+    pub(super) fn get<H: FlashHardware>(&self, hw: &H, logical: Lpn) -> Result<MapEntry, MapError> {
+        if let Some(entry) = self.overlay.get(&logical) {
+            return Ok(*entry);
+        }
+        let (index, within) = self.place(logical);
+        if let Some(cached) = self.cache.get(index as usize).and_then(Once::get) {
+            return Ok(cached.get(within).copied().unwrap_or(MapEntry::Unmapped));
+        }
+        if self.directory.get(index as usize) == Some(&NO_PAGE) {
+            return Ok(MapEntry::Unmapped);
+        }
+        let entries = self.load(hw, index)?;
+        let entry = entries.get(within).copied().unwrap_or(MapEntry::Unmapped);
+        // Through a shared reference nothing can be given up again.
+        if self.bound == usize::MAX
+            && let Some(slot) = self.cache.get(index as usize)
+        {
+            let _ = slot.set(entries);
+        }
+        Ok(entry)
+    }
+
+    /// The same, keeping what was read as far as the bound allows.
+    pub(super) fn fetch<H: FlashHardware>(&mut self, hw: &H, logical: Lpn) -> Result<MapEntry, MapError> {
+        let (index, _) = self.place(logical);
+        let stored = self.directory.get(index as usize).is_some_and(|&address| address != NO_PAGE);
+        let cached = self.cache.get(index as usize).is_some_and(|slot| slot.get().is_some());
+        if stored && !cached && self.bound > 0 && !self.overlay.contains_key(&logical) {
+            let entries = self.load(hw, index)?;
+            self.keep(index, entries);
+        }
+        self.get(hw, logical)
+    }
+
+    /// Put a map page into the cache; the oldest one makes way.
+    pub(super) fn keep(&mut self, index: u32, entries: Entries) {
+        let Some(slot) = self.cache.get_mut(index as usize) else { return };
+        let is_new = slot.take().is_none();
+        if self.bound == 0 {
+            return;
+        }
+        let _ = slot.set(entries);
+        if self.bound == usize::MAX || !is_new {
+            return;
+        }
+        self.cached.push_back(index);
+        while self.cached.len() > self.bound {
+            if let Some(slot) = self.cached.pop_front().and_then(|i| self.cache.get_mut(i as usize)) {
+                slot.take();
+            }
+        }
+    }
+
+    /// The entries of a map page as they are on flash.
+    pub(super) fn load<H: FlashHardware>(&self, hw: &H, index: u32) -> Result<Entries, MapError> {
+        let first = index * self.layout.entries_per_map_page();
+        let expected = (self.layout.capacity_pages - first).min(self.layout.entries_per_map_page()) as usize;
+        let address = self.directory.get(index as usize).copied().unwrap_or(NO_PAGE);
+        let Some(page) = self.layout.physical(address) else {
+            return Ok(alloc::vec![MapEntry::Unmapped; expected].into());
+        };
+        let at = self.layout.page_addr(page);
+        let twin = self.twins.get(&at.block).map(|&block| crate::flash::PageAddr { block, ..at });
+        let mut reasons = String::new();
+        for at in [Some(at), twin].into_iter().flatten() {
+            match read_metadata(hw, at) {
+                Ok(Reading::Whole(head, payload)) => {
+                    let address = self.layout.address(at).0;
+                    let right = head.expect(Kind::Map, self.volume, address);
+                    let entries = right.and_then(|()| decode(&payload));
+                    match entries {
+                        Ok(entries) if head.number == u64::from(index) && entries.len() == expected => {
+                            return Ok(entries.into());
+                        }
+                        Ok(_) => reasons.push_str(&format!("; {at} holds another part of the map")),
+                        Err(error) => reasons.push_str(&format!("; {at}: {error}")),
+                    }
+                }
+                Ok(Reading::Not(error)) => reasons.push_str(&format!("; {at}: {error}")),
+                Ok(Reading::Unreadable(error)) => reasons.push_str(&format!("; {error}")),
+                Err(error) => return Err(MapError::Flash(error)),
+            }
+        }
+        Err(MapError::Damaged(format!("no copy of map page {index} is whole{reasons}")))
+    }
+
+    /// Map page `index` with all that has changed.
+    pub(super) fn current<H: FlashHardware>(&mut self, hw: &H, index: u32) -> Result<Entries, MapError> {
+        let mut entries = match self.cache.get_mut(index as usize).and_then(Once::take) {
+            Some(entries) => entries,
+            None => self.load(hw, index)?,
+        };
+        let per_page = self.layout.entries_per_map_page();
+        let first = index * per_page;
+        for (logical, entry) in self.overlay.range(Lpn(first)..Lpn(first + per_page)) {
+            if let Some(slot) = entries.get_mut((logical.0 - first) as usize) {
+                *slot = *entry;
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Map pages that differ from what is on flash, in order.
+    pub(super) fn dirty(&self) -> Vec<u32> {
+        let mut pages: Vec<u32> = self.overlay.keys().map(|&logical| self.place(logical).0).collect();
+        pages.dedup();
+        pages
+    }
+
+    pub(super) fn set(&mut self, logical: Lpn, entry: MapEntry) {
+        self.overlay.insert(logical, entry);
+    }
+
+    /// What has changed is on flash.
+    pub(super) fn settle(&mut self) {
+        self.overlay.clear();
+    }
+
+    pub(super) fn changes(&self) -> usize {
+        self.overlay.len()
+    }
+
+    /// Whether nothing in `logical`'s map page is, or may be, stored; then its first logical page not described by it.
+    pub(super) fn skip_unmapped(&self, logical: Lpn) -> Option<Lpn> {
+        let (index, _) = self.place(logical);
+        let first = index * self.layout.entries_per_map_page();
+        let next = first + self.layout.entries_per_map_page();
+        let empty = self.directory.get(index as usize) == Some(&NO_PAGE)
+            && self.overlay.range(logical..Lpn(next)).next().is_none();
+        empty.then_some(Lpn(next))
+    }
+}
+
+/// What an address in a log record or a map entry says.
+pub(super) fn entry_of(address: u32, crc: u32) -> MapEntry {
+    match address {
+        NO_PAGE => MapEntry::Unmapped,
+        LOST_PAGE => MapEntry::Lost,
+        address => MapEntry::At { address, crc },
+    }
+}
+
+/// The physical page an entry points to, if it is one.
+pub(super) fn physical(entry: MapEntry, layout: &Layout) -> Option<Ppn> {
+    match entry {
+        MapEntry::At { address, .. } => layout.physical(address),
+        _ => None,
+    }
+}
+
+/// The address an entry has in a log record.
+pub(super) fn address_of(entry: MapEntry) -> u32 {
+    match entry {
+        MapEntry::Unmapped => NO_PAGE,
+        MapEntry::Lost => LOST_PAGE,
+        MapEntry::At { address, .. } => address,
+    }
+}

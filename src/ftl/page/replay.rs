@@ -1,0 +1,309 @@
+//! Replay: what the log says, applied in RAM to what the checkpoint says. Nothing on flash is touched.
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::blocks::Blocks;
+use super::layout::{Layout, Lpn, Ppn};
+use super::map::{Map, physical};
+use super::walk::{LogSlot, Walker};
+use crate::error::Result;
+use crate::flash::{Block, FlashHardware};
+use crate::onflash::paged::head::Head;
+use crate::onflash::paged::log::{LogPage, OpenBlock, Record, Written, flags};
+use crate::onflash::paged::map::MapEntry;
+use crate::onflash::paged::tables::BlockState;
+use crate::onflash::paged::{NO_PAGE, StoredPage};
+
+/// How a session ended well.
+#[derive(Clone, Debug)]
+pub(super) struct CleanEnd {
+    pub(super) prints: [u32; 2],
+    pub(super) open: Vec<OpenBlock>,
+    pub(super) announced: Vec<u32>,
+}
+
+/// What a volume is after its log.
+#[derive(Debug)]
+pub(super) struct Replayed {
+    pub(super) map: Map,
+    /// The block table, where it is there.
+    pub(super) blocks: Option<Blocks>,
+    pub(super) bad: BTreeSet<Block>,
+    pub(super) len: u64,
+    pub(super) clock: u64,
+    /// The number of the next log page, and how many there are.
+    pub(super) next_log: u64,
+    pub(super) pages: u32,
+    /// The records of the last page, where it stands in one block alone.
+    pub(super) discards: bool,
+    pub(super) clean: Option<CleanEnd>,
+    /// The log is damaged in its middle: what follows is not known.
+    pub(super) damage: Option<String>,
+    /// A torn page ends it.
+    pub(super) torn: bool,
+    /// There is something of a later checkpoint behind it.
+    pub(super) newer: bool,
+    layout: Layout,
+    /// Pages that discards may still name: no more than there are pages to discard.
+    discardable: u64,
+}
+
+/// Records of a group that is not complete yet.
+type Group = Vec<Record>;
+
+impl Replayed {
+    pub(super) fn new(
+        layout: &Layout,
+        map: Map,
+        blocks: Option<Blocks>,
+        len: u64,
+        clock: u64,
+        next: u64,
+    ) -> Self {
+        Self {
+            map,
+            blocks,
+            bad: BTreeSet::new(),
+            len,
+            clock,
+            next_log: next,
+            pages: 0,
+            discards: false,
+            clean: None,
+            damage: None,
+            torn: false,
+            newer: false,
+            layout: *layout,
+            discardable: u64::from(layout.capacity_pages),
+        }
+    }
+
+    /// Walk to the end of the log.
+    pub(super) fn run<H: FlashHardware>(
+        &mut self,
+        hw: &H,
+        walker: &mut Walker<'_, H>,
+        epoch: u32,
+    ) -> Result<()> {
+        let mut group = Group::new();
+        loop {
+            let slot = walker.log_pages(self.next_log, epoch)?;
+            let (before, newer) = (self.next_log, slot.newer);
+            let erased = slot.erased;
+            self.take(hw, slot, &mut group)?;
+            if self.damage.is_some() {
+                return Ok(());
+            }
+            if self.next_log > before {
+                if walker.advance() {
+                    continue;
+                }
+                return Ok(());
+            }
+            self.newer |= newer;
+            // A pair that was not begun holds what it held before.
+            let begun = walker.slot > 0;
+            // A clean end is followed by nothing; else damage has to be told from a tail.
+            if self.clean.is_some() && (erased || !begun) {
+                // The next session begins in the next pair.
+                let mut ahead = walker.clone();
+                if begun && ahead.jump() && ahead.log_pages(self.next_log, epoch)?.begins_with(self.next_log)
+                {
+                    *walker = ahead;
+                    continue;
+                }
+                return Ok(());
+            }
+            self.torn |= begun && !erased && !newer;
+            let mut ahead = walker.clone();
+            if !ahead.advance() {
+                return Ok(());
+            }
+            let slot = ahead.log_pages(self.next_log, epoch)?;
+            self.newer |= slot.newer;
+            let Some((head, page)) = slot.pages.first() else { return Ok(()) };
+            if head.number == self.next_log + 1 && !page.repeated.is_empty() {
+                // The page in doubt stood in one block alone, and is repeated here.
+                self.torn = false;
+                *walker = ahead;
+                continue;
+            }
+            if head.number > self.next_log {
+                self.damage = Some(format!(
+                    "log page {} cannot be read, and page {} follows it",
+                    self.next_log, head.number
+                ));
+            }
+            return Ok(());
+        }
+    }
+
+    fn take<H: FlashHardware>(&mut self, hw: &H, slot: LogSlot, group: &mut Group) -> Result<()> {
+        for (head, page) in slot.pages {
+            if head.number == self.next_log + 1 && !page.repeated.is_empty() {
+                self.next_log += 1;
+                self.pages += 1;
+                self.apply(hw, page.repeated.clone(), page.clock)?;
+            }
+            if head.number == self.next_log {
+                self.next_log += 1;
+                self.pages += 1;
+                self.take_page(hw, head, page, group)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_page<H: FlashHardware>(
+        &mut self,
+        hw: &H,
+        head: Head,
+        page: LogPage,
+        group: &mut Group,
+    ) -> Result<()> {
+        group.extend(page.records);
+        if head.flags & flags::COMMIT == 0 {
+            return Ok(());
+        }
+        self.apply(hw, core::mem::take(group), page.clock)
+    }
+
+    fn apply<H: FlashHardware>(&mut self, hw: &H, records: Vec<Record>, clock: u64) -> Result<()> {
+        if clock < self.clock || clock > crate::onflash::paged::MAX_CLOCK {
+            self.damage = Some(format!("the host clock goes from {} to {clock}", self.clock));
+            return Ok(());
+        }
+        self.clock = clock;
+        for record in records {
+            if let Some(wrong) = self.apply_record(hw, record)? {
+                self.damage.get_or_insert(format!("log page {}: {wrong}", self.next_log - 1));
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Apply one record; what is wrong with it, if anything.
+    fn apply_record<H: FlashHardware>(&mut self, hw: &H, record: Record) -> Result<Option<String>> {
+        if !matches!(record, Record::Clean { .. }) {
+            self.clean = None;
+        }
+        Ok(match record {
+            Record::Extent { address, pages } => {
+                (address..).zip(pages).find_map(|(address, written)| self.written(address, written))
+            }
+            Record::Lost(pages) => pages.into_iter().find_map(|(logical, old)| {
+                if logical >= self.layout.capacity_pages {
+                    return Some(format!("it loses logical page {logical}"));
+                }
+                self.leave(old);
+                self.map.set(Lpn(logical), MapEntry::Lost);
+                None
+            }),
+            Record::Discard { first, count } => self.discard(hw, first, count)?,
+            Record::Length(len) if len > self.layout.capacity() => Some(format!("a length of {len} bytes")),
+            Record::Length(len) => {
+                self.len = len;
+                None
+            }
+            Record::Erase(blocks) => blocks.into_iter().find_map(|block| self.erase(Block(block))),
+            Record::Bad(block) if block >= self.layout.blocks => Some(format!("block {block} is bad")),
+            Record::Bad(block) => {
+                self.bad.insert(Block(block));
+                if let Some(blocks) = &mut self.blocks {
+                    blocks.set_state(Block(block), BlockState::Bad);
+                }
+                None
+            }
+            Record::Session => None,
+            Record::Clean { prints, open, announced } => {
+                self.clean = Some(CleanEnd { prints, open, announced });
+                None
+            }
+        })
+    }
+
+    /// A page was programmed; what is wrong with that, if anything.
+    fn written(&mut self, address: u32, written: Written) -> Option<String> {
+        let at = self.layout.physical(address).map(|page| self.layout.page_addr(page));
+        let Some(at) = at.filter(|at| at.page < self.layout.data_pages()) else {
+            return Some(format!("it writes to page address {address}"));
+        };
+        if written.logical >= self.layout.capacity_pages {
+            return Some(format!("it writes logical page {}", written.logical));
+        }
+        self.discardable += 1;
+        self.leave(written.old);
+        if let Some(blocks) = &mut self.blocks {
+            match blocks.state(at.block) {
+                // One that was closed before the checkpoint may hold pages that are committed only now.
+                BlockState::Listed | BlockState::Closed => {}
+                BlockState::Free | BlockState::Announced => blocks.set_state(at.block, BlockState::Listed),
+                _ => return Some(format!("it writes to {}, which holds something else", at.block)),
+            }
+            if blocks.state(at.block) == BlockState::Listed {
+                let list = blocks.lists.entry(at.block).or_default();
+                if list.len() <= at.page as usize {
+                    list.resize(at.page as usize + 1, None);
+                }
+                let stored = StoredPage { logical: written.logical, crc: written.crc, stamp: self.clock };
+                if let Some(slot) = list.get_mut(at.page as usize) {
+                    *slot = Some(stored);
+                }
+            }
+            blocks.add_live(at.block);
+            blocks.info_mut(at.block).written = self.clock;
+        }
+        self.map.set(Lpn(written.logical), MapEntry::At { address, crc: written.crc });
+        None
+    }
+
+    /// A page is no longer current.
+    fn leave(&mut self, old: u32) {
+        if old != NO_PAGE
+            && let Some(page) = self.layout.physical(old)
+            && let Some(blocks) = &mut self.blocks
+        {
+            blocks.drop_live(self.layout.block_of(page));
+        }
+    }
+
+    fn discard<H: FlashHardware>(&mut self, hw: &H, first: u32, count: u32) -> Result<Option<String>> {
+        let end = first.checked_add(count).filter(|&end| end <= self.layout.capacity_pages);
+        let left = self.discardable.checked_sub(u64::from(count));
+        let (Some(end), Some(left)) = (end, left) else {
+            return Ok(Some(format!("it discards {count} pages from {first} on")));
+        };
+        self.discardable = left;
+        self.discards = true;
+        for logical in (first..end).map(Lpn) {
+            if self.blocks.is_some() {
+                let old = match self.map.get(hw, logical) {
+                    Ok(entry) => physical(entry, &self.layout),
+                    Err(super::map::MapError::Flash(error)) => return Err(error.into()),
+                    Err(super::map::MapError::Damaged(_)) => None,
+                };
+                self.leave(old.map_or(NO_PAGE, |Ppn(address)| address));
+            }
+            self.map.set(logical, MapEntry::Unmapped);
+        }
+        Ok(None)
+    }
+
+    fn erase(&mut self, block: Block) -> Option<String> {
+        if block.0 >= self.layout.blocks {
+            return Some(format!("it erases {block}"));
+        }
+        let Some(blocks) = &mut self.blocks else { return None };
+        blocks.count_erase(block);
+        match blocks.state(block) {
+            BlockState::Zone | BlockState::Bad => {}
+            _ if blocks.info(block).live > 0 => return Some(format!("it erases {block}, which holds data")),
+            _ => blocks.set_state(block, BlockState::Announced),
+        }
+        None
+    }
+}

@@ -1,0 +1,182 @@
+//! Sessions of writing: how one begins on what the last one left, and how it ends well.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use super::collect::read_summary;
+use super::io::{Reading, fingerprint, read_metadata};
+use super::log::{Group, encode_group};
+use super::place::Announced;
+use super::{PageVolume, Session};
+use crate::error::Result;
+use crate::flash::{Block, FlashHardware, PageAddr};
+use crate::onflash::paged::log::{OpenBlock, Record, room};
+use crate::onflash::paged::tables::BlockState;
+
+/// Log pages that a clean end leaves to the next mount.
+const MAX_PAGES_AT_END: u32 = 6;
+
+/// Announced blocks that a clean end names: the record must fit a page.
+const MOST_ANNOUNCED_AT_END: usize = 12;
+
+impl<H: FlashHardware> PageVolume<H> {
+    /// Be ready to write: until now nothing has been changed.
+    pub(super) fn begin_session(&mut self) -> Result<()> {
+        self.check_writable()?;
+        match self.session {
+            Session::Active => return Ok(()),
+            Session::Clean => self.go_on()?,
+            Session::Unclean => self.recover()?,
+        }
+        self.session = Session::Active;
+        Ok(())
+    }
+
+    /// Go on where a session ended well: once it is durable that this one has begun, its blocks are filled on.
+    fn go_on(&mut self) -> Result<()> {
+        let opened = self.turn_over().and_then(|()| {
+            let pages = encode_group([Record::Session].into(), room(self.layout.page_size), 0);
+            self.append_group(pages, self.committed_clock, false)
+        });
+        match opened {
+            Ok(()) => {}
+            Err(_) if self.chain.failed.is_some() => self.begin_chain_anew()?,
+            Err(error) => return Err(self.in_doubt(error)),
+        }
+        Ok(self.hw.sync()?)
+    }
+
+    /// Go on after a session that was cut short. What it was filling is never filled on; a checkpoint goes into other blocks, and
+    /// the anchor into others than the pair in doubt.
+    fn recover(&mut self) -> Result<()> {
+        self.judge_blocks()?;
+        self.zone.in_doubt = true;
+        self.make_counts_certain()?;
+        self.begin_chain_anew()?;
+        self.check_reserve()
+    }
+
+    /// What the blocks are that may have been written since the checkpoint: closed ones have a summary.
+    fn judge_blocks(&mut self) -> Result<()> {
+        for block in self.blocks.iter() {
+            let state = self.blocks.state(block);
+            if matches!(state, BlockState::Zone | BlockState::Bad | BlockState::Chain) {
+                continue;
+            }
+            let summary = read_summary(&self.hw, &self.layout, self.volume, block)?;
+            let current = summary.as_ref().is_some_and(|s| s.erases == self.blocks.erase_count(block));
+            if state == BlockState::Listed && current {
+                let (class, closed) = (summary.as_ref().map_or(0, |s| s.class), self.committed_clock);
+                self.blocks.set_state(block, BlockState::Closed);
+                let info = self.blocks.info_mut(block);
+                (info.class, info.closed) = (class, closed);
+            }
+            let uncommitted = |s: &super::collect::BlockSummary| {
+                s.contents.iter().any(|(_, stored)| stored.stamp > self.committed_clock)
+            };
+            if summary.as_ref().is_some_and(uncommitted) {
+                self.tainted.insert(block);
+            }
+            let info = self.blocks.info(block);
+            match self.blocks.state(block) {
+                BlockState::Announced => self.blocks.set_state(block, BlockState::Free),
+                BlockState::Closed | BlockState::Listed if info.live == 0 => {
+                    self.blocks.set_state(block, BlockState::Free);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// See that the erase counts of the blocks that a recovery takes do not fall behind: one that was cut short before may have
+    /// erased the same blocks, with nothing on flash to say so. A block that shows its own count proves that it was not.
+    fn make_counts_certain(&mut self) -> Result<()> {
+        let announced: BTreeSet<Block> =
+            core::mem::replace(&mut self.announced, Announced::none()).iter().collect();
+        let pages = self.layout.checkpoint_pairs() as usize * 2 + 4;
+        let chain: Vec<Block> = self.blocks.free().iter().map(|&(_, block)| block).take(pages).collect();
+        for block in chain.into_iter().chain(self.next_zone_blocks()) {
+            let own = self.own_count(block)?;
+            let count = self.blocks.erase_count(block);
+            match own {
+                Some(own) if own == count || (own + 1 == count && announced.contains(&block)) => {}
+                Some(own) if own > count => self.blocks.at_least(block, own),
+                _ => self.blocks.count_erase(block),
+            }
+        }
+        Ok(())
+    }
+
+    /// The erase count that a block's own pages state.
+    fn own_count(&self, block: Block) -> Result<Option<u32>> {
+        let first = PageAddr { block, page: 0 };
+        let last = PageAddr { block, page: self.layout.data_pages() };
+        let mut own = None;
+        for at in [first, last] {
+            if let Reading::Whole(head, _) = read_metadata(&self.hw, at)?
+                && head.volume == self.volume
+                && head.address == self.layout.address(at).0
+            {
+                own = own.max(Some(head.erases));
+            }
+        }
+        Ok(own)
+    }
+
+    /// End the session: all is durable, and the log says where to go on.
+    pub(super) fn end_session(&mut self) -> Result<()> {
+        if self.session != Session::Active {
+            return Ok(());
+        }
+        self.purge_tainted()?;
+        if self.failing {
+            self.empty_failing_blocks()?;
+        }
+        self.write_group(Group::Pending)?;
+        if self.log.pages >= MAX_PAGES_AT_END || self.log.holds_discards {
+            self.checkpoint()?;
+            self.write_group(Group::Pending)?;
+        }
+        let opened = self.write_clean_record();
+        match opened {
+            Ok(()) => {}
+            Err(_) if self.chain.failed.is_some() => {
+                self.begin_chain_anew()?;
+                self.write_group(Group::Pending)?;
+                self.write_clean_record()?;
+            }
+            Err(error) => return Err(self.in_doubt(error)),
+        }
+        self.session = Session::Clean;
+        Ok(())
+    }
+
+    fn write_clean_record(&mut self) -> Result<()> {
+        // A page that is programmed may lead the chain to its next pair, so that must be known before.
+        if self.chain.slot == self.layout.pages_per_block {
+            self.turn_over()?;
+            self.write_group(Group::Pending)?;
+        }
+        let Some([a, b]) = self.chain.upcoming.front().copied() else { return Err(self.no_free_block()) };
+        let mut prints = [0; 2];
+        for (print, block) in prints.iter_mut().zip([a, b]) {
+            *print = fingerprint(&self.hw, PageAddr { block, page: 0 })?;
+        }
+        let open = self.open.iter().zip(0u8..).filter_map(|(open, class)| {
+            let block = (*open)?;
+            let next = self.blocks.lists.get(&block).map_or(0, Vec::len) as u32;
+            Some(OpenBlock { block: block.0, class, next })
+        });
+        let record = Record::Clean {
+            prints,
+            open: open.collect(),
+            announced: self.announced.iter().map(|block| block.0).take(MOST_ANNOUNCED_AT_END).collect(),
+        };
+        let room = room(self.layout.page_size);
+        let pages = encode_group([record].into(), room, self.log.unrepeated.len());
+        self.hw.sync()?;
+        self.append_group(pages, self.committed_clock, false)?;
+        Ok(self.hw.sync()?)
+    }
+}

@@ -1,0 +1,234 @@
+//! Walking along the chain: page after page, pair after pair, by whichever copy is whole.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::chain::Pair;
+use super::io::{Reading, read_metadata};
+use super::layout::Layout;
+use crate::error::{Error, Result};
+use crate::flash::{Block, FlashHardware, PageAddr};
+use crate::onflash::paged::head::{Head, Kind};
+use crate::onflash::paged::log::{LogPage, flags};
+use crate::onflash::paged::tables::decode_chunk;
+use crate::onflash::paged::{NO_BLOCK, NextPair};
+
+/// A place in the chain.
+pub(super) struct Walker<'a, H: ?Sized> {
+    hw: &'a H,
+    layout: &'a Layout,
+    volume: u32,
+    pub(super) pair: Pair,
+    pub(super) slot: u32,
+    /// The pair that the pages of this one name.
+    pub(super) next: Option<Pair>,
+    /// Pairs that were seen, in order.
+    pub(super) pairs: Vec<Pair>,
+    /// Copies that are not whole beside one that is.
+    pub(super) damaged: Vec<(PageAddr, String)>,
+}
+
+impl<H: ?Sized> Clone for Walker<'_, H> {
+    fn clone(&self) -> Self {
+        Self {
+            hw: self.hw,
+            layout: self.layout,
+            volume: self.volume,
+            pair: self.pair,
+            slot: self.slot,
+            next: self.next,
+            pairs: self.pairs.clone(),
+            damaged: self.damaged.clone(),
+        }
+    }
+}
+
+impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
+    /// At page `slot` of a pair; `None` where there are no such blocks.
+    pub(super) fn new(
+        hw: &'a H,
+        layout: &'a Layout,
+        volume: u32,
+        (a, b, slot): (u32, u32, u32),
+    ) -> Option<Self> {
+        let pair = as_pair(layout, NextPair(a, b))?;
+        let pairs = Vec::from([pair]);
+        let inside = slot < layout.pages_per_block;
+        inside.then_some(Self { hw, layout, volume, pair, slot, next: None, pairs, damaged: Vec::new() })
+    }
+
+    fn places(&self) -> [PageAddr; 2] {
+        self.pair.map(|block| PageAddr { block, page: self.slot })
+    }
+
+    /// What the two copies of this place hold.
+    fn read(&self, copy: usize) -> Result<(PageAddr, Reading)> {
+        let at = self.places()[copy];
+        Ok((at, read_metadata(self.hw, at)?))
+    }
+
+    fn note_next(&mut self, payload: &[u8]) {
+        let next = NextPair::of_payload(payload).filter(|next| next.0 != NO_BLOCK);
+        self.next = next.and_then(|next| as_pair(self.layout, next)).or(self.next);
+    }
+
+    /// Go to the next page; `false` where the chain does not say where it is.
+    pub(super) fn advance(&mut self) -> bool {
+        self.slot += 1;
+        if self.slot < self.layout.pages_per_block {
+            return true;
+        }
+        let Some(next) = self.next.take().filter(|next| !self.pairs.contains(next)) else {
+            return false;
+        };
+        (self.pair, self.slot) = (next, 0);
+        self.pairs.push(next);
+        true
+    }
+
+    /// Go to the next pair, whatever is left of this one.
+    pub(super) fn jump(&mut self) -> bool {
+        self.slot = self.layout.pages_per_block - 1;
+        self.advance()
+    }
+
+    /// A pair that was come to, and holds nothing, is the next one still.
+    pub(super) fn leave_if_unused(&mut self) {
+        if self.slot == 0 && self.next.is_none() && self.pairs.len() > 1 {
+            self.next = self.pairs.pop();
+        }
+    }
+
+    /// The part of a stream in this page, by its kind and number.
+    fn chunk(&mut self, kind: Kind, number: u64, epoch: u32) -> Result<Vec<u8>> {
+        let mut reasons = String::new();
+        for copy in 0..2 {
+            let (at, reading) = self.read(copy)?;
+            let reason = match reading {
+                Reading::Whole(head, payload) => {
+                    let address = self.layout.address(at).0;
+                    match head.expect(kind, self.volume, address) {
+                        Ok(()) if head.number == number && head.epoch == epoch => {
+                            self.note_next(&payload);
+                            let chunk = decode_chunk(&payload).unwrap_or_default().to_vec();
+                            if !reasons.is_empty() {
+                                let first = self.places()[0];
+                                self.damaged.push((first, core::mem::take(&mut reasons)));
+                            }
+                            return Ok(chunk);
+                        }
+                        Ok(()) => format!("{at} is another {}", kind.name().trim_start_matches("a ")),
+                        Err(error) => format!("{at}: {error}"),
+                    }
+                }
+                Reading::Not(error) => format!("{at}: {error}"),
+                Reading::Unreadable(error) => format!("{error}"),
+            };
+            if !reasons.is_empty() {
+                reasons.push_str("; ");
+            }
+            reasons.push_str(&reason);
+        }
+        Err(Error::Unmountable(format!("no copy of {} {number} is whole: {reasons}", kind.name())))
+    }
+
+    /// A whole stream of `pages` pages from here on.
+    pub(super) fn stream(&mut self, kind: Kind, pages: u32, epoch: u32) -> Result<Vec<u8>> {
+        let mut stream = Vec::new();
+        for number in 0..pages {
+            stream.extend(self.chunk(kind, u64::from(number), epoch)?);
+            self.leave(kind)?;
+        }
+        Ok(stream)
+    }
+
+    fn leave(&mut self, kind: Kind) -> Result<()> {
+        if self.advance() {
+            return Ok(());
+        }
+        let at = self.places()[0];
+        Err(Error::Unmountable(format!("the chain ends at {at}, in the middle of {}", kind.name())))
+    }
+
+    /// Pass over a stream of `pages` pages; of each pair only a page is read that tells the next one.
+    pub(super) fn skip(&mut self, kind: Kind, pages: u32, epoch: u32) -> Result<()> {
+        let mut number = 0;
+        while number < pages {
+            let here = (self.layout.pages_per_block - self.slot).min(pages - number);
+            let last = here - 1;
+            self.slot += last;
+            if self.slot + 1 == self.layout.pages_per_block || self.next.is_none() {
+                self.chunk(kind, u64::from(number + last), epoch)?;
+            }
+            number += here;
+            self.leave(kind)?;
+        }
+        Ok(())
+    }
+
+    /// The log pages in this place, by number, and whether both copies are erased.
+    pub(super) fn log_pages(&mut self, expected: u64, epoch: u32) -> Result<LogSlot> {
+        let (at, first) = self.read(0)?;
+        let mut slot = LogSlot { pages: Vec::new(), erased: true, newer: false };
+        let alone = self.take_log_page(at, first, epoch, &mut slot);
+        if alone == Some((expected, false)) {
+            return Ok(slot);
+        }
+        let (twin, second) = self.read(1)?;
+        let second = self.take_log_page(twin, second, epoch, &mut slot);
+        match (alone, second) {
+            (None, Some((_, false))) => self.damaged.push((at, "is damaged".into())),
+            (Some((_, false)), None) => self.damaged.push((twin, "is damaged".into())),
+            _ => {}
+        }
+        slot.pages.sort_by_key(|(head, _)| head.number);
+        Ok(slot)
+    }
+
+    /// Number of a log page, and whether it has no twin.
+    fn take_log_page(
+        &mut self,
+        at: PageAddr,
+        reading: Reading,
+        epoch: u32,
+        slot: &mut LogSlot,
+    ) -> Option<(u64, bool)> {
+        slot.erased &= reading.is_erased();
+        let Reading::Whole(head, payload) = reading else { return None };
+        if head.volume != self.volume || head.address != self.layout.address(at).0 {
+            return None;
+        }
+        slot.newer |= head.epoch > epoch;
+        if head.kind != Kind::Log || head.epoch != epoch {
+            return None;
+        }
+        let page = LogPage::decode(&payload).ok()?;
+        self.note_next(&payload);
+        slot.pages.push((head, page));
+        Some((head.number, head.flags & flags::SINGLE != 0))
+    }
+}
+
+/// What a place in the log holds.
+#[derive(Debug)]
+pub(super) struct LogSlot {
+    pub(super) pages: Vec<(Head, LogPage)>,
+    /// Both copies are erased.
+    pub(super) erased: bool,
+    /// There is something of a later checkpoint.
+    pub(super) newer: bool,
+}
+
+impl LogSlot {
+    /// Whether the first log page here is the one with that number.
+    pub(super) fn begins_with(&self, number: u64) -> bool {
+        self.pages.first().is_some_and(|(head, _)| head.number == number)
+    }
+}
+
+/// A pair that a page names, if there are such blocks.
+fn as_pair(layout: &Layout, next: NextPair) -> Option<Pair> {
+    let inside = |block: u32| (layout.zone_blocks..layout.blocks).contains(&block);
+    (inside(next.0) && inside(next.1) && next.0 != next.1).then_some([Block(next.0), Block(next.1)])
+}

@@ -1,0 +1,304 @@
+//! The anchor zone: where the newest anchor is, and writing the next one.
+//!
+//! An anchor stands in two blocks of the zone. They are filled page by page; then, or when the power went while one of them
+//! was written, two others take over, one after the other, so that an anchor is there whenever the power goes.
+
+use alloc::vec::Vec;
+
+use super::PageVolume;
+use super::io::{Reading, read_metadata};
+use super::layout::Layout;
+use crate::error::{Error, Result};
+use crate::flash::{Block, FlashHardware, PageAddr};
+use crate::onflash::paged::anchor::Anchor;
+use crate::onflash::paged::head::{Head, Kind, seal};
+use crate::onflash::paged::tables::BlockState;
+
+#[derive(Clone, Debug)]
+pub(super) struct Zone {
+    /// The blocks that hold the newest anchor.
+    pub(super) blocks: Vec<Block>,
+    /// The page after it.
+    pub(super) next: u32,
+    /// Nothing may be programmed behind it: the power may have gone while that was done.
+    pub(super) in_doubt: bool,
+    /// The blocks that the next one goes into, where those that hold the newest are not used on.
+    pub(super) planned: Vec<Block>,
+}
+
+/// An anchor that was found.
+#[derive(Clone, Debug)]
+pub(super) struct FoundAnchor {
+    pub(super) at: PageAddr,
+    pub(super) head: Head,
+    pub(super) anchor: Anchor,
+}
+
+/// What a page of the zone holds.
+pub(super) fn read_anchor<H: FlashHardware + ?Sized>(
+    hw: &H,
+    at: PageAddr,
+) -> Result<core::result::Result<FoundAnchor, Reading>> {
+    let address = at.block.0 * hw.geometry().pages_per_block() + at.page;
+    Ok(match read_metadata(hw, at)? {
+        Reading::Whole(head, payload) if head.kind == Kind::Anchor && head.address == address => {
+            match Anchor::decode(&payload) {
+                Ok(anchor) => Ok(FoundAnchor { at, head, anchor }),
+                Err(error) => Err(Reading::Not(error)),
+            }
+        }
+        other => Err(other),
+    })
+}
+
+/// What was found in the zone.
+#[derive(Debug)]
+pub(super) struct ZoneSurvey {
+    /// The newest anchor in each block that begins with one, and whether all that follows it in the block is erased.
+    pub(super) newest: Vec<(FoundAnchor, bool)>,
+    /// Blocks that do not begin with an anchor and are not erased there.
+    pub(super) damaged: Vec<(Block, Reading)>,
+}
+
+impl ZoneSurvey {
+    /// Look at the first `zone_blocks` blocks: at the first page of each, and for the newest anchor where the first pages say
+    /// that it can be.
+    ///
+    /// # Errors
+    /// When the chip fails otherwise than by pages that cannot be read.
+    pub(super) fn read<H: FlashHardware + ?Sized>(hw: &H, zone_blocks: u32) -> Result<Self> {
+        let mut firsts = Vec::new();
+        let mut survey = Self { newest: Vec::new(), damaged: Vec::new() };
+        for block in (0..zone_blocks.min(hw.geometry().blocks())).map(Block) {
+            match read_anchor(hw, PageAddr { block, page: 0 })? {
+                Ok(found) => firsts.push(found),
+                Err(reading) if reading.is_erased() => {}
+                // Its later pages may tell.
+                Err(reading) => {
+                    if let Some(found) = newest_of(hw, block, None)? {
+                        survey.newest.push(found);
+                    }
+                    survey.damaged.push((block, reading));
+                }
+            }
+        }
+        let newest = firsts.iter().map(|found| found.head.number).max();
+        for first in firsts {
+            // Blocks are filled one pair after the other: the newest anchor is where the newest first page is.
+            if Some(first.head.number) == newest {
+                survey.newest.extend(newest_of(hw, first.at.block, Some(first))?);
+            } else {
+                survey.newest.push((first, true));
+            }
+        }
+        survey.newest.sort_by_key(|(found, _)| core::cmp::Reverse((found.head.number, found.at)));
+        Ok(survey)
+    }
+}
+
+/// The newest anchor of a block, and whether the page after it is erased.
+fn newest_of<H: FlashHardware + ?Sized>(
+    hw: &H,
+    block: Block,
+    first: Option<FoundAnchor>,
+) -> Result<Option<(FoundAnchor, bool)>> {
+    let pages = hw.geometry().pages_per_block();
+    // Pages are programmed in order: the first erased one is found by halving. One that cannot be read was programmed.
+    let (mut low, mut high) = (1, pages);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match read_anchor(hw, PageAddr { block, page: middle })? {
+            Err(reading) if reading.is_erased() => high = middle,
+            _ => low = middle + 1,
+        }
+    }
+    for page in (0..low).rev() {
+        if page == 0 {
+            return Ok(first.map(|found| (found, low == 1)));
+        }
+        if let Ok(found) = read_anchor(hw, PageAddr { block, page })? {
+            return Ok(Some((found, page + 1 == low)));
+        }
+    }
+    Ok(None)
+}
+
+impl<H: FlashHardware> PageVolume<H> {
+    /// Blocks of the zone that can be used.
+    pub(super) fn good_zone_blocks(&self) -> impl Iterator<Item = Block> {
+        let zone = (0..self.layout.zone_blocks).map(Block);
+        zone.filter(|&block| self.blocks.state(block) == BlockState::Zone)
+    }
+
+    /// Whether the next anchor goes into other blocks.
+    pub(super) fn zone_turns_over(&self) -> bool {
+        let zone = &self.zone;
+        let good = |&block: &Block| self.blocks.state(block) == BlockState::Zone;
+        zone.in_doubt
+            || zone.next >= self.layout.pages_per_block
+            || zone.blocks.iter().filter(|block| good(block)).count() < 2
+    }
+
+    /// The blocks that the next anchor goes into when the zone turns over.
+    pub(super) fn next_zone_blocks(&self) -> Vec<Block> {
+        let mut good: Vec<Block> = self.good_zone_blocks().collect();
+        good.sort_by_key(|&block| self.zone_preference(block));
+        good.truncate(2);
+        good
+    }
+
+    /// Decide where the next anchor goes; what has to be erased for it is counted.
+    pub(super) fn plan_zone(&mut self) -> Result<()> {
+        if !self.zone_turns_over() || !self.zone.planned.is_empty() {
+            return Ok(());
+        }
+        let planned = self.next_zone_blocks();
+        if planned.len() < 2 {
+            return Err(self.too_few_anchor_blocks());
+        }
+        planned.iter().for_each(|&block| self.announce_erase(block));
+        self.zone.planned = planned;
+        Ok(())
+    }
+
+    /// Make `anchor` the newest one.
+    pub(super) fn write_anchor(&mut self, anchor: &Anchor, sequence: u64) -> Result<()> {
+        let payload = anchor.encode();
+        if !self.zone_turns_over() && self.append_anchor(&payload, sequence)? {
+            return Ok(());
+        }
+        self.anchor_into_other_blocks(&payload, sequence)
+    }
+
+    /// Write the anchor behind the one before it; `false` where a block fails.
+    fn append_anchor(&mut self, payload: &[u8], sequence: u64) -> Result<bool> {
+        let page = self.zone.next;
+        for block in self.zone.blocks.clone() {
+            if !self.program_anchor(PageAddr { block, page }, payload, sequence)? {
+                return Ok(false);
+            }
+        }
+        self.hw.sync()?;
+        self.zone.next += 1;
+        Ok(true)
+    }
+
+    /// Write the anchor into two other blocks, one after the other: the one before it stays until this one is durable.
+    fn anchor_into_other_blocks(&mut self, payload: &[u8], sequence: u64) -> Result<()> {
+        let mut planned = core::mem::take(&mut self.zone.planned);
+        let mut written: Vec<Block> = Vec::new();
+        while written.len() < 2 {
+            let next = if planned.is_empty() { None } else { Some(planned.remove(0)) };
+            let block = match next {
+                Some(block) => block,
+                None => {
+                    let mut good: Vec<Block> =
+                        self.good_zone_blocks().filter(|block| !written.contains(block)).collect();
+                    good.sort_by_key(|&block| self.zone_preference(block));
+                    let Some(&block) = good.first() else { return Err(self.too_few_anchor_blocks()) };
+                    self.announce_erase(block);
+                    block
+                }
+            };
+            if self.erase_zone_block(block)?
+                && self.program_anchor(PageAddr { block, page: 0 }, payload, sequence)?
+            {
+                self.hw.sync()?;
+                written.push(block);
+            }
+        }
+        self.zone = Zone { blocks: written, next: 1, in_doubt: false, planned: Vec::new() };
+        Ok(())
+    }
+
+    /// Blocks that do not hold the newest anchor before those that do, the least worn first.
+    fn zone_preference(&self, block: Block) -> (bool, u32, Block) {
+        (self.zone.blocks.contains(&block), self.blocks.erase_count(block), block)
+    }
+
+    pub(super) fn too_few_anchor_blocks(&self) -> Error {
+        Error::ReadOnly(alloc::format!(
+            "too few blocks of the anchor zone are left: {} of {}, and an anchor takes two",
+            self.good_zone_blocks().count(),
+            self.layout.zone_blocks
+        ))
+    }
+
+    fn erase_zone_block(&mut self, block: Block) -> Result<bool> {
+        let erased = self.hw.erase(block);
+        self.or_bad(block, erased)
+    }
+
+    fn program_anchor(&mut self, at: PageAddr, payload: &[u8], sequence: u64) -> Result<bool> {
+        let head = Head {
+            kind: Kind::Anchor,
+            flags: 0,
+            volume: self.volume,
+            epoch: sequence as u32,
+            number: sequence,
+            address: self.layout.address(at).0,
+            erases: self.blocks.erase_count(at.block),
+        };
+        let bytes = seal(&head, payload, self.layout.page_size as usize);
+        let programmed = self.hw.program(at, &bytes);
+        self.or_bad(at.block, programmed)
+    }
+}
+
+impl Layout {
+    /// What keeps an anchor from being that of a volume on a chip of this geometry, as a sentence.
+    pub(super) fn of_anchor(
+        anchor: &Anchor,
+        geometry: &crate::flash::Geometry,
+    ) -> core::result::Result<Self, Error> {
+        use crate::onflash::paged::anchor::{INCOMPATIBLE, VERSION};
+        if anchor.version != VERSION {
+            return Err(Error::Unsupported(alloc::format!(
+                "the volume has version {} of the page-mapped format, and this is made for version {VERSION}",
+                anchor.version
+            )));
+        }
+        let unknown = anchor.incompatible & !INCOMPATIBLE;
+        if unknown != 0 {
+            return Err(Error::Unsupported(alloc::format!(
+                "the volume uses features that are not known here: incompatible bit {} (bits {unknown:#x})",
+                unknown.trailing_zeros()
+            )));
+        }
+        for (name, on_flash, here) in [
+            ("page size", anchor.page_size, geometry.page_size()),
+            ("number of pages a block", anchor.pages_per_block, geometry.pages_per_block()),
+            ("number of blocks", anchor.blocks, geometry.blocks()),
+        ] {
+            if on_flash != here {
+                return Err(Error::GeometryMismatch(alloc::format!(
+                    "the {name} is {on_flash} according to the volume's anchor, and {here} according to the geometry"
+                )));
+            }
+        }
+        let unusable = |what: &str| Error::Unmountable(alloc::format!("its anchor's {what} cannot be"));
+        let chip = Self::of_chip(geometry).ok_or_else(|| unusable("geometry"))?;
+        let layout = Self {
+            zone_blocks: u32::from(anchor.zone_blocks),
+            summary_pages: u32::from(anchor.summary_pages),
+            classes: anchor.classes,
+            capacity_pages: anchor.capacity_pages,
+            reserve_blocks: anchor.reserve_blocks,
+            ..chip
+        };
+        let data_blocks = u64::from(layout.blocks.saturating_sub(layout.zone_blocks));
+        let room = data_blocks * u64::from(layout.pages_per_block.saturating_sub(layout.summary_pages));
+        let checks = [
+            ("anchor zone", (2..=16).contains(&layout.zone_blocks) && layout.zone_blocks < layout.blocks),
+            ("summary size", layout.summary_pages == chip.summary_pages),
+            ("number of streams", (1..=super::layout::MAX_CLASSES).contains(&layout.classes)),
+            ("capacity", layout.capacity_pages > 0 && u64::from(layout.capacity_pages) <= room),
+            ("length", anchor.logical_len <= layout.capacity()),
+            ("clock", anchor.clock <= crate::onflash::paged::MAX_CLOCK),
+        ];
+        match checks.into_iter().find(|(_, fits)| !fits) {
+            Some((what, _)) => Err(unusable(what)),
+            None => Ok(layout),
+        }
+    }
+}

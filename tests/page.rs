@@ -1,0 +1,50 @@
+//! The page-mapped engine, as its user sees it.
+#![forbid(unsafe_code)]
+
+use nandimg::flash::Geometry;
+use nandimg::flash::sim::SimFlash;
+use nandimg::ftl::Volume;
+use nandimg::ftl::any::FormatOptions;
+use nandimg::ftl::page::{FormatPlan, Mount, PageVolume};
+use nandimg::prng::SplitMix64;
+
+fn fresh(page: u32, block: u32, blocks: u32) -> PageVolume<SimFlash> {
+    let mut chip = SimFlash::new(Geometry::new(page, 0, block, blocks).unwrap());
+    FormatPlan::new(&chip, &FormatOptions::default()).unwrap().execute(&mut chip).unwrap();
+    PageVolume::mount(chip, &Mount::default()).unwrap()
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let mut volume = fresh(256, 2048, 64);
+    assert!(volume.warnings().is_empty(), "{:?}", volume.warnings());
+    let capacity = volume.capacity();
+    let mut model = vec![0u8; capacity as usize];
+    let mut rng = SplitMix64::new(1);
+    volume.set_len(capacity).unwrap();
+    for round in 0..3000 {
+        let offset = rng.below(capacity - 700);
+        let mut data = vec![0; rng.below(700) as usize];
+        rng.fill(&mut data);
+        volume.write(offset, &data).unwrap();
+        model[offset as usize..offset as usize + data.len()].copy_from_slice(&data);
+        if rng.below(3) == 0 {
+            volume.sync().unwrap();
+        }
+        if rng.below(100) == 0 {
+            volume.end().unwrap();
+            let chip = volume.into_flash();
+            volume = PageVolume::mount(chip, &Mount::default()).unwrap();
+            assert_eq!(volume.warnings(), &[] as &[String], "round {round}");
+        } else if rng.below(100) == 0 {
+            volume.sync().unwrap();
+            let chip = volume.into_flash();
+            volume = PageVolume::mount(chip, &Mount::default()).unwrap();
+        }
+        if round % 100 == 0 {
+            let mut found = vec![0; capacity as usize];
+            volume.read(0, &mut found).unwrap();
+            assert!(found == model, "round {round}");
+        }
+    }
+}
