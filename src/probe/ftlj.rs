@@ -202,8 +202,6 @@ pub(super) enum SlotsSeen {
     Entry {
         /// Blocks it counts the erases of.
         blocks: usize,
-        /// Where it starts in the image.
-        offset: u64,
     },
     /// The magic alone.
     Magic,
@@ -238,7 +236,7 @@ pub(super) fn look_at_slots<S: ReadAt + ?Sized>(
         if let Some(bytes) = read_entry(source, offset, header.entry_len(), page_size, spare_size)?
             && let Ok((_, metadata)) = Metadata::decode(&bytes)
         {
-            return Ok(SlotsSeen::Entry { blocks: metadata.erase_counts.len(), offset });
+            return Ok(SlotsSeen::Entry { blocks: metadata.erase_counts.len() });
         }
     }
     Ok(seen)

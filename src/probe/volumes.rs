@@ -7,7 +7,7 @@ use std::io;
 use std::ops::Range;
 
 use super::ftlj::{self, SlotsSeen};
-use super::paged;
+use super::paged::{self, ZoneSeen};
 use super::source::ReadAt;
 use crate::flash::Geometry;
 
@@ -170,18 +170,18 @@ pub fn find_volumes<S: ReadAt + ?Sized>(source: &S, hints: &Hints) -> io::Result
     Ok(search)
 }
 
-/// Whether a block-mapped volume stands where the page-mapped one keeps its anchors: it came later, as a format to pages
-/// clears that place.
+/// Whether the volume is what another format left: a block-mapped one stands in its place, and it has no anchor left. A format to
+/// blocks erases the anchors first, and one to pages makes one last, so that with an anchor it is the page-mapped one that
+/// counts.
 fn is_replaced<S: ReadAt + ?Sized>(source: &S, volume: &FoundVolume) -> io::Result<bool> {
-    let Some(page_size) = volume.page_size else { return Ok(false) };
+    let (Some(page_size), None) = (volume.page_size, volume.blocks) else { return Ok(false) };
     let room = source.len().saturating_sub(volume.start) / u64::from(volume.block_size.max(1));
-    let blocks = volume.blocks.unwrap_or(u32::try_from(room).unwrap_or(u32::MAX));
+    let blocks = u32::try_from(room).unwrap_or(u32::MAX);
     let Ok(geometry) = Geometry::new(page_size, volume.spare_size, volume.block_size, blocks) else {
         return Ok(false);
     };
     let seen = ftlj::look_at_slots(source, &geometry, volume.start)?;
-    let zone = u64::from(paged::zone_blocks(blocks)) * geometry.raw_block_size();
-    Ok(matches!(seen, SlotsSeen::Entry { offset, .. } if offset < volume.start.saturating_add(zone)))
+    Ok(matches!(seen, SlotsSeen::Entry { .. }))
 }
 
 /// What lies where the metadata of a volume of a known geometry would.
@@ -204,21 +204,16 @@ pub enum Seen {
 /// # Errors
 /// When it cannot be read.
 pub fn look_at<S: ReadAt + ?Sized>(source: &S, geometry: &Geometry, start: u64) -> io::Result<Seen> {
-    let slots = ftlj::look_at_slots(source, geometry, start)?;
-    let zone = u64::from(paged::zone_blocks(geometry.blocks())) * geometry.raw_block_size();
-    let in_zone = matches!(slots, SlotsSeen::Entry { offset, .. } if offset < start.saturating_add(zone));
-    if !in_zone {
-        let anchors = paged::look_at_zone(source, geometry, start)?;
-        match (anchors, slots) {
-            (paged::ZoneSeen::Anchor(volume), _) => return Ok(Seen::Page(volume)),
-            (paged::ZoneSeen::Magic, SlotsSeen::Nothing) => return Ok(Seen::Magic(Format::Page)),
-            _ => {}
-        }
+    let anchors = paged::look_at_zone(source, geometry, start)?;
+    if let ZoneSeen::Anchor(volume) = anchors {
+        return Ok(Seen::Page(volume));
     }
+    let slots = ftlj::look_at_slots(source, geometry, start)?;
     Ok(match slots {
         SlotsSeen::Entry { blocks, .. } if blocks == geometry.blocks() as usize => Seen::Block,
         SlotsSeen::Entry { blocks, .. } => Seen::OtherBlocks(blocks),
         SlotsSeen::Magic => Seen::Magic(Format::Block),
+        SlotsSeen::Nothing if anchors == ZoneSeen::Magic => Seen::Magic(Format::Page),
         SlotsSeen::Nothing => Seen::Nothing,
     })
 }
@@ -226,7 +221,7 @@ pub fn look_at<S: ReadAt + ?Sized>(source: &S, geometry: &Geometry, start: u64) 
 #[cfg(test)]
 #[allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "tests know their bytes")]
 mod tests {
-    use super::paged::specimens::{PLAIN, Shape};
+    use super::super::paged::specimens::{PLAIN, Shape};
     use super::*;
     use crate::flash::sim::SimFlash;
     use crate::ftl::Volume;
@@ -266,15 +261,21 @@ mod tests {
     }
 
     #[test]
-    fn slots_where_anchors_belong_came_later() {
-        // What a page-mapped volume leaves behind when a block-mapped one takes its place.
+    fn an_anchor_decides_between_two_formats_in_one_place() {
+        let shape = Shape { blocks: 200, ..PLAIN };
         let mut image = block_volume(b"content");
-        let remains = Shape { blocks: 200, ..PLAIN };
-        assert_eq!(image.len(), remains.raw_block() * 200);
-        remains.put(&mut image, Kind::Anchor, 3, 0, &remains.anchor());
-        remains.put_summaries(&mut image, 100..110);
-        for image in [&image[..], &image[..150 * remains.raw_block()]] {
+        assert_eq!(image.len(), shape.raw_block() * 200);
+        // What a format to blocks leaves of a page-mapped volume.
+        shape.put_summaries(&mut image, 100..110);
+        for image in [&image[..], &image[..150 * shape.raw_block()]] {
             assert_eq!(found(image), [(Format::Block, 8192, Some(200))], "{:?}", search(image));
+        }
+        // What one to pages leaves of a block-mapped one.
+        shape.put(&mut image, Kind::Anchor, 3, 0, &shape.anchor());
+        for image in [&image[..], &image[..150 * shape.raw_block()]] {
+            assert_eq!(found(image), [(Format::Page, 8192, Some(200))], "{:?}", search(image));
+            let geometry = Geometry::new(512, 0, 8192, 200).unwrap();
+            assert!(matches!(look_at(image, &geometry, 0).unwrap(), Seen::Page(_)));
         }
     }
 }

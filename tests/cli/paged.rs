@@ -1,10 +1,11 @@
-//! What an image of a page-mapped volume says of itself before anything is mounted. The images are forged.
+//! Images of page-mapped volumes: what they say of themselves before anything is mounted, in forged ones, and that commands
+//! need no more than what they say.
 
 use nandimg::onflash::paged::anchor::{Anchor, INCOMPATIBLE, VERSION};
 use nandimg::onflash::paged::head::{Head, Kind, seal};
 use nandimg::onflash::paged::{NextPair, map};
 
-use crate::support::Bench;
+use crate::support::{Bench, random, sha256};
 
 const PAGE: usize = 512;
 const PAGES: usize = 16;
@@ -136,4 +137,47 @@ fn what_is_there_is_named_before_it_is_formatted() {
     let report = bench.report("mount-check a.img");
     assert_eq!((&report["mapping"], &report["geometry"]["block_size"]), (&"block".into(), &8192.into()));
     assert!(!bench.bytes("a.img").windows(4).any(|w| w == b"NIMG"), "no anchor is left");
+}
+
+#[test]
+fn after_a_format_no_command_needs_a_geometry() {
+    let content = random(5, 40_000);
+    for flags in [
+        "--page-size 512 --block-size 16KiB --blocks 48",
+        "--page-size 2048 --spare-size 64 --block-size 32KiB --blocks 40",
+        "--block-size 16KiB --blocks 64 --max-erase-cycles 3000",
+        "--page-size 512 --block-size 8KiB --blocks 64 --first-block 3",
+    ] {
+        let bench = Bench::new();
+        bench.run(&format!("format a.img {flags}")).exits(0).says("page-mapped");
+        let _ = std::fs::remove_file(bench.path("a.img.chip.json"));
+        let wrote = bench.feed("--json write a.img --offset 700", &content).exits(0).json();
+        assert_eq!((&wrote["sha256"], &wrote["batches"]), (&sha256(&content).into(), &1.into()));
+        let read = bench.run("read a.img --offset 700").exits(0).stdout;
+        assert!(read == content, "{flags}");
+        let report = bench.report("mount-check a.img");
+        let said = (&report["mapping"], &report["writable"], &report["degraded"], &report["logical_len"]);
+        assert_eq!(said, (&"page".into(), &true.into(), &false.into(), &40_700.into()), "{flags}");
+        assert!(report["geometry"]["page_size"].is_u64(), "{report}");
+        assert_eq!(bench.names(), ["a.img"], "nothing had to be kept beside it");
+        let wear = bench.report("wear-report a.img");
+        let fixed: Vec<u64> =
+            wear["fixed_blocks"].as_array().unwrap().iter().map(|b| b["block"].as_u64().unwrap()).collect();
+        assert_eq!(fixed, [0, 1, 2, 3], "{wear}");
+    }
+}
+
+#[test]
+fn a_block_mapped_volume_gives_its_wear_to_a_page_mapped_one() {
+    let bench = Bench::new();
+    bench.run("format a.img --mapping block --page-size 512 --block-size 8KiB --blocks 40").exits(0);
+    for _ in 0..3 {
+        bench.feed("write a.img", &random(1, 30_000)).exits(0);
+    }
+    let before = bench.report("wear-report a.img")["total"].as_u64().unwrap();
+    let report = bench.report("format a.img --force");
+    assert_eq!((&report["mapping"], &report["wear_carried_over"]), (&"page".into(), &true.into()));
+    let after = bench.report("wear-report a.img");
+    assert!(after["total"].as_u64().unwrap() >= before, "{after}");
+    assert_eq!(after["mapping"], "page");
 }
