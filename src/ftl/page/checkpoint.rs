@@ -108,6 +108,16 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// Take a checkpoint into other blocks than those that the chain goes on in: the one answer to every trouble in it.
     pub(super) fn begin_chain_anew(&mut self) -> Result<()> {
+        self.chain_anew(false)
+    }
+
+    /// The same, with every map page that has changed.
+    pub(super) fn begin_chain_anew_with_map(&mut self) -> Result<()> {
+        self.make_room_for_map()?;
+        self.chain_anew(true)
+    }
+
+    fn chain_anew(&mut self, with_map: bool) -> Result<()> {
         loop {
             if let Some(block) = self.chain.failed.take() {
                 self.blocks.info_mut(block).failing = true;
@@ -118,7 +128,7 @@ impl<H: FlashHardware> PageVolume<H> {
             self.chain.slot = self.layout.pages_per_block;
             self.chain.half = false;
             self.log.unrepeated.clear();
-            let with_map = !self.snapshot_is_worth_it(1);
+            let with_map = with_map || !self.snapshot_is_worth_it(1);
             match self.try_checkpoint(true, with_map) {
                 Err(_) if self.chain.failed.is_some() => {}
                 done => return done.map_err(|error| self.in_doubt(error)),

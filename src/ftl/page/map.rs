@@ -253,15 +253,6 @@ impl Map {
     }
 }
 
-/// What an address in a log record or a map entry says.
-pub(super) fn entry_of(address: u32, crc: u32) -> MapEntry {
-    match address {
-        NO_PAGE => MapEntry::Unmapped,
-        LOST_PAGE => MapEntry::Lost,
-        address => MapEntry::At { address, crc },
-    }
-}
-
 /// The physical page an entry points to, if it is one.
 pub(super) fn physical(entry: MapEntry, layout: &Layout) -> Option<Ppn> {
     match entry {

@@ -17,16 +17,20 @@ mod blocks;
 mod chain;
 mod checkpoint;
 mod collect;
+mod evidence;
 mod format;
 mod io;
 mod layout;
 mod log;
 mod map;
+mod mend;
 mod mount;
 mod place;
+mod rebuild;
 mod replay;
 mod session;
 mod stage;
+mod verify;
 mod walk;
 mod zone;
 
@@ -53,6 +57,8 @@ use crate::onflash::paged::tables::BlockState;
 pub use self::format::FormatPlan;
 pub use self::layout::{Layout, Lpn, Ppn};
 pub use self::mount::{metadata, shows_a_volume};
+pub use self::rebuild::{Rebuilt, plan_rebuild, rebuild};
+pub use self::verify::{BlockContent, DamagedAnchor, MapContent, StoredAt, SummaryEntry, damaged_anchors};
 
 /// When wear is levelled, unless a volume says otherwise.
 pub const DEFAULT_WEAR: WearPolicy = WearPolicy { interval: 4, threshold: 7 };

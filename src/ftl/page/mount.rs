@@ -334,7 +334,7 @@ impl<H: FlashHardware> PageVolume<H> {
         self.copies = self.describe_copies(survey);
         self.add_warnings();
         if options.read_only {
-            self.read_only.get_or_insert_with(|| "it was mounted read-only".to_string());
+            self.read_only.get_or_insert_with(|| crate::ftl::MOUNTED_READ_ONLY.to_string());
         }
         self
     }
@@ -388,7 +388,7 @@ impl<H: FlashHardware> PageVolume<H> {
         {
             for &block in pair {
                 copies.push(MetadataCopy {
-                    location: format!("log, {} pages", self.log.pages),
+                    location: "log".to_string(),
                     at: PageAddr { block, page: 0 },
                     state: CopyState::Current,
                     sequence: Some(self.sequence),
