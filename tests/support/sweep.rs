@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::hash::{Hash, Hasher};
 
 use nandimg::Result;
-use nandimg::flash::faults::{Cut, Faulty, Tearable};
+use nandimg::flash::faults::{Cut, Faulty, LatentFault, Tearable};
 use nandimg::flash::sim::SimFlash;
 use nandimg::flash::{Block, FlashError, FlashHardware, Geometry, Operation, PageAddr};
 use nandimg::ftl::Volume;
@@ -96,6 +96,8 @@ pub(crate) struct ScenarioOf<E: Engine> {
     pub(crate) second_cut_step: usize,
     /// The chip to start from.
     pub(crate) prepare: PrepareOf<E>,
+    /// Blocks that fail, each at the so manieth operation of the run that is of that kind.
+    pub(crate) faults: &'static [(Place, usize)],
     /// The steps.
     pub(crate) run: fn(&mut dyn FlashHardware, &mut LogOf<E>) -> Result<()>,
     /// What is done after a cut before the volume is mounted, itself interrupted by the second cut.
@@ -119,6 +121,7 @@ impl<E: Engine> ScenarioOf<E> {
             batched: false,
             cuts: &Cut::ALL,
             second_cut_step: 1,
+            faults: &[],
             prepare: |chip, log| log.format(chip),
             run: |_, _| Ok(()),
             recover: |_| Ok(()),
@@ -277,6 +280,10 @@ pub(crate) fn sweep<M: Medium, E: Engine>(medium: &M, scenario: &ScenarioOf<E>) 
     let mut base = LogOf::new(scenario.wear, scenario.batched);
     (scenario.prepare)(&mut prepared, &mut base).expect("the chip is prepared");
     base.tally = Tally::default();
+    for &(place, nth) in scenario.faults {
+        let fault = fault_at(scenario, &prepared, &base, place, nth);
+        prepared.latent_mut().add(fault);
+    }
     let (places, uncut) = run_uncut(medium, scenario, &prepared, &base);
     let deep = std::env::var_os("NANDIMG_DEEP").is_some();
     let step = if deep { 1 } else { scenario.second_cut_step.max(medium.second_cut_step()) };
@@ -294,6 +301,27 @@ pub(crate) fn sweep<M: Medium, E: Engine>(medium: &M, scenario: &ScenarioOf<E>) 
     report
 }
 
+/// The fault that strikes at the `nth` operation of the run that is of that kind.
+fn fault_at<E: Engine>(
+    scenario: &ScenarioOf<E>,
+    prepared: &Faulty<SimFlash>,
+    base: &LogOf<E>,
+    place: Place,
+    nth: usize,
+) -> LatentFault {
+    let mut chip = prepared.clone();
+    let mut watched = Watched::new(&mut chip);
+    (scenario.run)(&mut watched, &mut base.clone()).expect("nothing fails while the power is on");
+    let places = watched.places::<E>();
+    let found = places.iter().enumerate().filter(|(_, other)| **other == place).nth(nth);
+    let (n, _) = found.unwrap_or_else(|| panic!("{place:?} is done no {nth} times in {places:?}"));
+    let done = watched.done.borrow();
+    let block = done[n].as_ref().map_or(Block(0), |(_, at, _)| at.block);
+    let same = |done: &&(Operation, PageAddr, Vec<u8>)| done.0 == place.0 && done.1.block == block;
+    let after = done[..n].iter().flatten().filter(same).count() as u64;
+    LatentFault { block: block.0, on: place.0, after }
+}
+
 /// The run as it is without a cut: what each operation of it is, and what happened in it.
 fn run_uncut<M: Medium, E: Engine>(
     medium: &M,
@@ -307,6 +335,9 @@ fn run_uncut<M: Medium, E: Engine>(
     (scenario.run)(&mut watched, &mut log).expect("nothing fails while the power is on");
     let (places, tally) = (watched.places::<E>(), log.tally);
     if let Some(erases) = medium.erases(&chip).map(<[u32]>::to_vec) {
+        if std::env::var_os("NANDIMG_TRACE").is_some() {
+            println!("{places:?}");
+        }
         let session = log.mount(&mut chip).expect("the volume mounts");
         assert_counted(session.volume.erase_counts(), &erases);
     }
