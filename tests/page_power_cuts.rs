@@ -383,6 +383,7 @@ fn a_format_of_a_blank_chip() {
                 }
                 other => other.map(drop),
             },
+            counted: false,
             ..scenario("a format of a blank chip", small(48))
         },
     );

@@ -249,6 +249,7 @@ impl FormatPlan {
             wear: WearPolicy { interval: u64::MAX, ..wear },
             levelled_at: 0,
             session: Session::Active,
+            recovering: None,
             always_mirror: false,
             has_table: true,
             read_only: None,

@@ -143,6 +143,8 @@ pub struct PageVolume<H> {
     /// The sum of all erase counts when static levelling was last considered.
     levelled_at: u64,
     session: Session,
+    /// A session that was cut short is being recovered from; the blocks whose erases it had announced.
+    recovering: Option<BTreeSet<Block>>,
     always_mirror: bool,
     /// The block table is known.
     has_table: bool,

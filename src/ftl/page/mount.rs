@@ -285,6 +285,7 @@ impl<H: FlashHardware> PageVolume<H> {
             wear: options.wear.unwrap_or(wear),
             levelled_at: 0,
             session,
+            recovering: None,
             always_mirror: options.mirror_every_commit,
             has_table,
             read_only: None,

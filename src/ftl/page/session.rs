@@ -1,6 +1,5 @@
 //! Sessions of writing: how one begins on what the last one left, and how it ends well.
 
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::collect::read_summary;
@@ -51,8 +50,11 @@ impl<H: FlashHardware> PageVolume<H> {
     fn recover(&mut self) -> Result<()> {
         self.judge_blocks()?;
         self.zone.in_doubt = true;
-        self.make_counts_certain()?;
-        self.begin_chain_anew()?;
+        let announced = core::mem::replace(&mut self.announced, Announced::none());
+        self.recovering = Some(announced.iter().collect());
+        let begun = self.begin_chain_anew();
+        self.recovering = None;
+        begun?;
         self.check_reserve()
     }
 
@@ -89,21 +91,16 @@ impl<H: FlashHardware> PageVolume<H> {
         Ok(())
     }
 
-    /// See that the erase counts of the blocks that a recovery takes do not fall behind: one that was cut short before may have
-    /// erased the same blocks, with nothing on flash to say so. A block that shows its own count proves that it was not.
-    fn make_counts_certain(&mut self) -> Result<()> {
-        let announced: BTreeSet<Block> =
-            core::mem::replace(&mut self.announced, Announced::none()).iter().collect();
-        let pages = self.layout.checkpoint_pairs() as usize * 2 + 4;
-        let chain: Vec<Block> = self.blocks.free().iter().map(|&(_, block)| block).take(pages).collect();
-        for block in chain.into_iter().chain(self.next_zone_blocks()) {
-            let own = self.own_count(block)?;
-            let count = self.blocks.erase_count(block);
-            match own {
-                Some(own) if own == count || (own + 1 == count && announced.contains(&block)) => {}
-                Some(own) if own > count => self.blocks.at_least(block, own),
-                _ => self.blocks.count_erase(block),
-            }
+    /// See that the erase count of a block that a recovery takes does not fall behind: one that was cut short before may have
+    /// erased the same block, with nothing on flash to say so. A block that shows its own count proves that it was not.
+    pub(super) fn make_count_certain(&mut self, block: Block) -> Result<()> {
+        let Some(announced) = &self.recovering else { return Ok(()) };
+        let own = self.own_count(block)?;
+        let count = self.blocks.erase_count(block);
+        match own {
+            Some(own) if own == count || (own + 1 == count && announced.contains(&block)) => {}
+            Some(own) if own > count => self.blocks.at_least(block, own),
+            _ => self.blocks.count_erase(block),
         }
         Ok(())
     }

@@ -156,7 +156,10 @@ impl<H: FlashHardware> PageVolume<H> {
         if planned.len() < 2 {
             return Err(self.too_few_anchor_blocks());
         }
-        planned.iter().for_each(|&block| self.announce_erase(block));
+        for &block in &planned {
+            self.make_count_certain(block)?;
+            self.announce_erase(block);
+        }
         self.zone.planned = planned;
         Ok(())
     }
@@ -196,6 +199,7 @@ impl<H: FlashHardware> PageVolume<H> {
                         self.good_zone_blocks().filter(|block| !written.contains(block)).collect();
                     good.sort_by_key(|&block| self.zone_preference(block));
                     let Some(&block) = good.first() else { return Err(self.too_few_anchor_blocks()) };
+                    self.make_count_certain(block)?;
                     self.announce_erase(block);
                     block
                 }
