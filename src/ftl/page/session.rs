@@ -33,6 +33,7 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// Go on where a session ended well: once it is durable that this one has begun, its blocks are filled on.
     fn go_on(&mut self) -> Result<()> {
+        self.count_doubtful_erases()?;
         let opened = self.turn_over().and_then(|()| {
             let pages = encode_group([Record::Session].into(), room(self.layout.page_size), 0);
             self.append_group(pages, self.committed_clock, false)
@@ -43,6 +44,18 @@ impl<H: FlashHardware> PageVolume<H> {
             Err(error) => return Err(self.in_doubt(error)),
         }
         Ok(self.hw.sync()?)
+    }
+
+    /// A session that was cut short as it began may have erased a block of the next pair, which shows unless it was erased before,
+    /// too: then one erase more is counted.
+    fn count_doubtful_erases(&mut self) -> Result<()> {
+        for block in self.chain.upcoming.front().copied().into_iter().flatten() {
+            let count = self.blocks.erase_count(block);
+            if self.own_count(block)?.is_none_or(|own| own + 1 < count) {
+                self.announce_erase(block);
+            }
+        }
+        Ok(())
     }
 
     /// Go on after a session that was cut short. What it was filling is never filled on; a checkpoint goes into other blocks, and
