@@ -202,7 +202,13 @@ impl<H: FlashHardware> PageVolume<H> {
         let is_newest = newest == Some(loaded.anchor.head.number);
         let zone = zone_of(&survey, &loaded.anchor);
         let clean = match loaded.replayed.clean.take() {
-            Some(end) if !loaded.replayed.torn && prints_match(&hw, &loaded, &end)? => Some(end),
+            Some(end)
+                if loaded.replayed.clean_twice
+                    && !loaded.replayed.torn
+                    && prints_match(&hw, &loaded, &end)? =>
+            {
+                Some(end)
+            }
             _ => None,
         };
         let mut findings = Findings::default();

@@ -40,6 +40,8 @@ pub(super) struct Replayed {
     /// The records of the last page, where it stands in one block alone.
     pub(super) discards: bool,
     pub(super) clean: Option<CleanEnd>,
+    /// It stands in both blocks. One that does not may have been torn, and be gone at the next mount with all that follows.
+    pub(super) clean_twice: bool,
     /// The log is damaged in its middle: what follows is not known.
     pub(super) damage: Option<String>,
     /// A torn page ends it.
@@ -73,6 +75,7 @@ impl Replayed {
             pages: 0,
             discards: false,
             clean: None,
+            clean_twice: false,
             damage: None,
             torn: false,
             newer: false,
@@ -98,6 +101,7 @@ impl Replayed {
                 return Ok(());
             }
             if self.next_log > before {
+                self.clean_twice = self.clean.is_some() && walker.both_hold(before, epoch)?;
                 if walker.advance() {
                     continue;
                 }
