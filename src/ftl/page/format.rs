@@ -250,6 +250,7 @@ impl FormatPlan {
             levelled_at: 0,
             session: Session::Active,
             recovering: None,
+            doubtful: BTreeSet::new(),
             always_mirror: false,
             has_table: true,
             read_only: None,

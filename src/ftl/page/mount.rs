@@ -292,6 +292,7 @@ impl<H: FlashHardware> PageVolume<H> {
             levelled_at: 0,
             session,
             recovering: None,
+            doubtful: replayed.emptied_last,
             always_mirror: options.mirror_every_commit,
             has_table,
             read_only: None,

@@ -48,6 +48,8 @@ pub(super) struct Replayed {
     pub(super) torn: bool,
     /// There is something of a later checkpoint behind it.
     pub(super) newer: bool,
+    /// Blocks of which the last group took the last page that counts: it may have been torn, and be gone at the next mount.
+    pub(super) emptied_last: BTreeSet<Block>,
     layout: Layout,
     /// Pages that discards may still name: no more than there are pages to discard.
     discardable: u64,
@@ -79,6 +81,7 @@ impl Replayed {
             damage: None,
             torn: false,
             newer: false,
+            emptied_last: BTreeSet::new(),
             layout: *layout,
             discardable: u64::from(layout.capacity_pages),
         }
@@ -181,6 +184,7 @@ impl Replayed {
             return Ok(());
         }
         self.clock = clock;
+        self.emptied_last.clear();
         for record in records {
             if let Some(wrong) = self.apply_record(hw, record)? {
                 self.damage.get_or_insert(format!("log page {}: {wrong}", self.next_log - 1));
@@ -271,7 +275,11 @@ impl Replayed {
             && let Some(page) = self.layout.physical(old)
             && let Some(blocks) = &mut self.blocks
         {
-            blocks.drop_live(self.layout.block_of(page));
+            let block = self.layout.block_of(page);
+            blocks.drop_live(block);
+            if blocks.info(block).live == 0 {
+                self.emptied_last.insert(block);
+            }
         }
     }
 

@@ -95,6 +95,10 @@ impl<H: FlashHardware> PageVolume<H> {
             let info = self.blocks.info(block);
             match self.blocks.state(block) {
                 BlockState::Announced => self.blocks.set_state(block, BlockState::Free),
+                // Free as soon as the checkpoint is in force.
+                BlockState::Closed | BlockState::Listed if self.doubtful.contains(&block) => {
+                    self.blocks.note_emptied(block);
+                }
                 BlockState::Closed | BlockState::Listed if info.live == 0 => {
                     self.blocks.set_state(block, BlockState::Free);
                 }
