@@ -235,7 +235,7 @@ impl FormatPlan {
                 pairs: Vec::new(),
                 failed: None,
             },
-            zone: Zone { blocks: Vec::new(), next: 0, in_doubt: true, planned: Vec::new() },
+            zone: Zone { in_doubt: true, ..Zone::default() },
             log: Log::begin(1),
             pending: Pending::default(),
             staged: Staged::clean(0),

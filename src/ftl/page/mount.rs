@@ -479,7 +479,17 @@ fn zone_of(survey: &ZoneSurvey, anchor: &FoundAnchor) -> Zone {
     let in_doubt = pages.len() != 2
         || pages.values().any(|&(page, erased_behind)| page + 1 != next || !erased_behind)
         || !survey.damaged.is_empty();
-    Zone { blocks: pages.into_keys().collect(), next, in_doubt, planned: Vec::new() }
+    let number = |found: &FoundAnchor| found.head.number;
+    let before = survey.newest.iter().map(|(found, _)| number(found)).find(|&n| n < number(anchor));
+    let holding_it = survey.newest.iter().filter(|(found, _)| Some(number(found)) == before);
+    Zone {
+        blocks: pages.into_keys().collect(),
+        next,
+        in_doubt,
+        planned: Vec::new(),
+        previous: holding_it.map(|(found, _)| found.at.block).collect(),
+        damaged: survey.damaged.iter().map(|&(block, _)| block).collect(),
+    }
 }
 
 /// Whether the pair that a clean end names is as it was then: if not, another session has begun since.

@@ -65,7 +65,7 @@ impl<H: FlashHardware> PageVolume<H> {
         self.zone.in_doubt = true;
         let announced = core::mem::replace(&mut self.announced, Announced::none());
         self.recovering = Some(announced.iter().collect());
-        let begun = self.begin_chain_anew();
+        let begun = self.make_anchor_certain().and_then(|()| self.begin_chain_anew());
         self.recovering = None;
         begun?;
         self.check_reserve()
