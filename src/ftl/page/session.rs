@@ -40,7 +40,8 @@ impl<H: FlashHardware> PageVolume<H> {
         });
         match opened {
             Ok(()) => {}
-            Err(_) if self.chain.failed.is_some() => self.begin_chain_anew()?,
+            // Not a word of it is on flash, so a cut leaves the clean end to the next session, as it was to this one.
+            Err(_) if self.chain.failed.is_some() => self.begin_chain_anew_in_doubt()?,
             Err(error) => return Err(self.in_doubt(error)),
         }
         Ok(self.hw.sync()?)
@@ -63,12 +64,20 @@ impl<H: FlashHardware> PageVolume<H> {
     fn recover(&mut self) -> Result<()> {
         self.judge_blocks()?;
         self.zone.in_doubt = true;
+        self.begin_chain_anew_in_doubt()?;
+        self.check_reserve()
+    }
+
+    /// Take a checkpoint into other blocks, which another session may have begun to do before, and have been cut short.
+    fn begin_chain_anew_in_doubt(&mut self) -> Result<()> {
         let announced = core::mem::replace(&mut self.announced, Announced::none());
+        for block in announced.iter() {
+            self.blocks.set_state(block, BlockState::Free);
+        }
         self.recovering = Some(announced.iter().collect());
         let begun = self.make_anchor_certain().and_then(|()| self.begin_chain_anew());
         self.recovering = None;
-        begun?;
-        self.check_reserve()
+        begun
     }
 
     /// What the blocks are that may have been written since the checkpoint: closed ones have a summary.
