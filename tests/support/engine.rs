@@ -18,6 +18,9 @@ use nandimg::onflash::paged::log::{LogPage, Record, flags};
 pub(crate) trait Engine: Clone + Debug + Default {
     type Volume<'a>: Volume;
 
+    /// Whether the erases of each of several sessions that are cut short as they begin are counted.
+    const COUNTS_EVERY_BEGINNING: bool;
+
     fn mount<'a>(hw: &'a mut dyn FlashHardware, wear: WearPolicy) -> Result<Self::Volume<'a>>;
 
     /// The bytes of the volume as those read them who only read, in every way there is.
@@ -47,6 +50,8 @@ pub(crate) struct BlockMapped;
 
 impl Engine for BlockMapped {
     type Volume<'a> = BlockVolume<&'a mut dyn FlashHardware>;
+
+    const COUNTS_EVERY_BEGINNING: bool = true;
 
     fn mount<'a>(hw: &'a mut dyn FlashHardware, wear: WearPolicy) -> Result<Self::Volume<'a>> {
         BlockVolume::mount(hw, &block::Mount { wear, ..block::Mount::default() })
@@ -91,6 +96,8 @@ pub(crate) struct PageMapped;
 
 impl Engine for PageMapped {
     type Volume<'a> = PageVolume<&'a mut dyn FlashHardware>;
+
+    const COUNTS_EVERY_BEGINNING: bool = false;
 
     fn mount<'a>(hw: &'a mut dyn FlashHardware, wear: WearPolicy) -> Result<Self::Volume<'a>> {
         PageVolume::mount(hw, &page::Mount { wear: Some(wear), ..page::Mount::default() })

@@ -342,15 +342,15 @@ fn run_uncut<M: Medium, E: Engine>(
             println!("{places:?}");
         }
         let session = log.mount(&mut chip).expect("the volume mounts");
-        assert_counted(session.volume.erase_counts(), &erases);
+        assert_counted(session.volume.erase_counts(), &erases, 0);
     }
     (places, tally)
 }
 
-/// That no erase was left uncounted.
-fn assert_counted(counted: &[u32], erases: &[u32]) {
+/// That no erase was left uncounted, but for so many of each block.
+fn assert_counted(counted: &[u32], erases: &[u32], uncounted: u32) {
     let behind = |(block, (counted, erases)): (usize, (&u32, &u32))| {
-        (counted < erases).then(|| format!("block {block}: {counted} for {erases}"))
+        (counted + uncounted < *erases).then(|| format!("block {block}: {counted} for {erases}"))
     };
     let behind: Vec<_> = counted.iter().zip(erases).enumerate().filter_map(behind).collect();
     assert!(
@@ -401,7 +401,7 @@ impl<M: Medium, E: Engine> Sweep<'_, M, E> {
             .recover(&mut watched, &mut recovered)
             .expect("the volume mounts, and is written, after the cut");
         let places = watched.places::<E>();
-        self.check(&mut uncut, &mut recovered);
+        self.check(&mut uncut, &mut recovered, 1);
         *if undone { &mut self.report.undone } else { &mut self.report.took_effect } += 1;
         // Shifted with the first cut, so that a step leaves out no operation in all.
         for (n, &place) in (0u64..).zip(&places).skip(n as usize % self.step).step_by(self.step) {
@@ -425,7 +425,7 @@ impl<M: Medium, E: Engine> Sweep<'_, M, E> {
             return;
         }
         self.recover(&mut chip, &mut log).expect("the volume mounts, and is written, after the second cut");
-        self.check(&mut chip, &mut log);
+        self.check(&mut chip, &mut log, 2);
     }
 
     /// What the next process does: mount, see what is there, write on, and end. Whether it found what was acknowledged, and
@@ -448,11 +448,12 @@ impl<M: Medium, E: Engine> Sweep<'_, M, E> {
     }
 
     /// That what was written after the cut is there, and can be written on.
-    fn check(&self, chip: &mut Faulty<M::Chip>, log: &mut LogOf<E>) {
+    fn check(&self, chip: &mut Faulty<M::Chip>, log: &mut LogOf<E>, cuts: u32) {
         // What may be lost once more is lost now.
         chip.restore_power();
         (self.scenario.inspect)(chip);
         let erases = self.medium.erases(chip).map(<[u32]>::to_vec);
+        let log_fades = log.fading;
         for again in [false, true] {
             let mut session = log.mount(chip).expect("the volume mounts again");
             let as_written = session.log.settle(&session.volume);
@@ -461,12 +462,17 @@ impl<M: Medium, E: Engine> Sweep<'_, M, E> {
                 && !again
                 && self.scenario.counted
             {
-                assert_counted(session.volume.erase_counts(), erases);
+                // Where two sessions in a row were cut short as they began, nothing tells of the first.
+                let uncounted = if E::COUNTS_EVERY_BEGINNING { 0 } else { cuts - 1 };
+                assert_counted(session.volume.erase_counts(), erases, uncounted);
             }
             if !self.scenario.quiet || again {
                 return;
             }
-            assert_eq!(session.volume.warnings(), &[] as &[String], "it was ended well");
+            let warnings = session.volume.warnings();
+            // What fades may leave two torn anchors.
+            let expected = |warning: &String| log_fades && warning.starts_with("anchor block");
+            assert!(warnings.iter().all(expected), "it was ended well: {warnings:?}");
             session.write(0, E::unit(&session.volume)).and_then(|()| session.sync()).expect("it is written on");
         }
     }
