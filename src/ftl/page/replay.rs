@@ -95,8 +95,12 @@ impl Replayed {
         epoch: u32,
     ) -> Result<()> {
         let mut group = Group::new();
+        let mut seen = None;
         loop {
-            let slot = walker.log_pages(self.next_log, epoch)?;
+            let slot = match seen.take() {
+                Some(slot) => slot,
+                None => walker.log_pages(self.next_log, epoch)?,
+            };
             let (before, newer) = (self.next_log, slot.newer);
             let erased = slot.erased;
             self.take(hw, slot, &mut group)?;
@@ -117,10 +121,14 @@ impl Replayed {
             if self.clean.is_some() && (erased || !begun) {
                 // The next session begins in the next pair.
                 let mut ahead = walker.clone();
-                if begun && ahead.jump() && ahead.log_pages(self.next_log, epoch)?.begins_with(self.next_log)
-                {
-                    *walker = ahead;
-                    continue;
+                if begun && ahead.jump() {
+                    // Read once: a torn page may not read twice.
+                    let slot = ahead.log_pages(self.next_log, epoch)?;
+                    if slot.begins_with(self.next_log) {
+                        *walker = ahead;
+                        seen = Some(slot);
+                        continue;
+                    }
                 }
                 return Ok(());
             }
