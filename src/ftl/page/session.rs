@@ -63,13 +63,13 @@ impl<H: FlashHardware> PageVolume<H> {
     /// the anchor into others than the pair in doubt.
     fn recover(&mut self) -> Result<()> {
         self.judge_blocks()?;
-        self.zone.in_doubt = true;
         self.begin_chain_anew_in_doubt()?;
         self.check_reserve()
     }
 
     /// Take a checkpoint into other blocks, which another session may have begun to do before, and have been cut short.
     fn begin_chain_anew_in_doubt(&mut self) -> Result<()> {
+        self.zone.in_doubt = true;
         let announced = core::mem::replace(&mut self.announced, Announced::none());
         for block in announced.iter() {
             self.blocks.set_state(block, BlockState::Free);
