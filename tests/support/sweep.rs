@@ -470,9 +470,8 @@ impl<M: Medium, E: Engine> Sweep<'_, M, E> {
                 return;
             }
             let warnings = session.volume.warnings();
-            // What fades may leave two torn anchors.
-            let expected = |warning: &String| log_fades && warning.starts_with("anchor block");
-            assert!(warnings.iter().all(expected), "it was ended well: {warnings:?}");
+            // Pages that fade are lost where nothing was done to them.
+            assert!(log_fades || warnings.is_empty(), "it was ended well: {warnings:?}");
             session.write(0, E::unit(&session.volume)).and_then(|()| session.sync()).expect("it is written on");
         }
     }
