@@ -65,7 +65,7 @@ impl<H: FlashHardware> PageVolume<H> {
         let heat = if self.recovering.is_some() { Heat::Hot } else { heat };
         let mut pair = [Block(0); 2];
         for slot in &mut pair {
-            *slot = match gc::free_block(self.blocks.free(), heat, wear, 0) {
+            *slot = match gc::free_block(self.blocks.free(), heat, wear, self.announced.len()) {
                 Some(block) => {
                     self.make_count_certain(block)?;
                     self.announce_erase(block);

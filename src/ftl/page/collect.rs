@@ -63,7 +63,7 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     /// Collect the block that is best collected; whether there was one.
-    fn collect_next(&mut self, tight: bool) -> Result<bool> {
+    pub(super) fn collect_next(&mut self, tight: bool) -> Result<bool> {
         let open: Vec<Block> = self.open_blocks().collect();
         let candidates = self.blocks.candidates(|block| open.contains(&block));
         let full = self.layout.data_pages();
@@ -255,11 +255,11 @@ impl<H: FlashHardware> PageVolume<H> {
             if self.free_count() <= self.layout.floor() {
                 return Ok(());
             }
-            let most = self.wear_of_levelled().most;
-            self.close_lagging(most)?;
+            let wear = self.wear_of_levelled();
+            self.close_lagging(wear)?;
             let open: Vec<Block> = self.open_blocks().collect();
             let candidates = self.blocks.candidates(|block| open.contains(&block));
-            let Some(block) = gc::block_to_level(candidates, most, self.wear.threshold) else {
+            let Some(block) = gc::block_to_level(candidates, wear) else {
                 return Ok(());
             };
             // The blocks of the coldest stream are the most worn ones.
@@ -269,10 +269,10 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     /// Blocks of streams that are hardly written to lag behind, too.
-    fn close_lagging(&mut self, most: u32) -> Result<()> {
+    fn close_lagging(&mut self, wear: gc::Wear) -> Result<()> {
         for class in 0..self.layout.classes {
             if let Some(block) = self.open[usize::from(class)]
-                && gc::lags(self.blocks.erase_count(block), most, self.wear.threshold)
+                && wear.lags(self.blocks.erase_count(block))
             {
                 self.close_early(class, block)?;
             }

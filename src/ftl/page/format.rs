@@ -247,6 +247,7 @@ impl FormatPlan {
             clock: 0,
             committed_clock: 0,
             wear: WearPolicy { interval: u64::MAX, ..wear },
+            host_pages_since_map: 0,
             levelled_at: 0,
             session: Session::Active,
             recovering: None,
@@ -265,7 +266,7 @@ impl FormatPlan {
 impl<H: FlashHardware> PageVolume<H> {
     /// The first checkpoint of a fresh volume, and the end of the session that made it.
     fn first_checkpoint(&mut self) -> Result<()> {
-        match self.try_checkpoint(true) {
+        match self.try_checkpoint(true, true) {
             Err(_) if self.chain.failed.is_some() => self.begin_chain_anew()?,
             done => done?,
         }

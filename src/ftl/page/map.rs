@@ -8,8 +8,10 @@ use alloc::vec::Vec;
 
 use super::io::{Reading, read_metadata};
 use super::layout::{Layout, Lpn, Ppn};
+use super::log::extents;
 use crate::flash::{Block, FlashError, FlashHardware};
 use crate::onflash::paged::head::Kind;
+use crate::onflash::paged::log::{Record, Written};
 use crate::onflash::paged::map::{MapEntry, decode};
 use crate::onflash::paged::tables::Directory;
 use crate::onflash::paged::{LOST_PAGE, NO_PAGE};
@@ -212,6 +214,28 @@ impl Map {
     /// What has changed is on flash.
     pub(super) fn settle(&mut self) {
         self.overlay.clear();
+    }
+
+    /// What has changed, as records: where pages lie now, in the order of their places.
+    pub(super) fn snapshot(&self, layout: &Layout) -> Vec<Record> {
+        let mut written: Vec<(Ppn, Written)> = Vec::new();
+        let (mut lost, mut gone): (Vec<(u32, u32)>, Vec<Record>) = (Vec::new(), Vec::new());
+        for (&logical, &entry) in &self.overlay {
+            match entry {
+                MapEntry::At { crc, .. } => {
+                    let Some(page) = physical(entry, layout) else { continue };
+                    written.push((page, Written { logical: logical.0, crc, old: NO_PAGE }));
+                }
+                MapEntry::Lost => lost.push((logical.0, NO_PAGE)),
+                MapEntry::Unmapped => match gone.last_mut() {
+                    Some(Record::Discard { first, count }) if *first + *count == logical.0 => *count += 1,
+                    _ => gone.push(Record::Discard { first: logical.0, count: 1 }),
+                },
+            }
+        }
+        written.sort_unstable_by_key(|&(page, _)| page);
+        let lost = if lost.is_empty() { None } else { Some(Record::Lost(lost)) };
+        gone.into_iter().chain(lost).chain(extents(written)).collect()
     }
 
     pub(super) fn changes(&self) -> usize {

@@ -139,6 +139,8 @@ pub struct PageVolume<H> {
     len: u64,
     committed_clock: u64,
     clock: u64,
+    /// Pages the host has written since all that changed was written into the map.
+    host_pages_since_map: u64,
     wear: WearPolicy,
     /// The sum of all erase counts when static levelling was last considered.
     levelled_at: u64,

@@ -24,6 +24,7 @@ use crate::ftl::gc::Heat;
 use crate::ftl::wear::WearPolicy;
 use crate::ftl::{CopyState, MetadataCopy};
 use crate::onflash::paged::head::Kind;
+use crate::onflash::paged::log::flags;
 use crate::onflash::paged::tables::{BlockState, BlockTable, Directory};
 
 /// A checkpoint with its log, as it can be mounted.
@@ -289,6 +290,7 @@ impl<H: FlashHardware> PageVolume<H> {
             clock: replayed.clock,
             committed_clock: replayed.clock,
             wear: options.wear.unwrap_or(wear),
+            host_pages_since_map: 0,
             levelled_at: 0,
             session,
             recovering: None,
@@ -302,6 +304,7 @@ impl<H: FlashHardware> PageVolume<H> {
             commits: 0,
         };
         volume.levelled_at = volume.blocks.total_erases();
+        volume.host_pages_since_map = volume.map.changes() as u64;
         volume.merge_marks(marked);
         volume
     }
@@ -522,6 +525,7 @@ fn newer_than<H: FlashHardware>(hw: &H, loaded: &Loaded) -> Result<Option<String
             if let Reading::Whole(head, _) = &reading
                 && is_ours(&reading)
                 && head.kind == Kind::Log
+                && head.flags & flags::SNAPSHOT == 0
                 && head.epoch > epoch
                 && head.address == loaded.layout.address(at).0
             {

@@ -183,7 +183,16 @@ impl Replayed {
         if head.flags & flags::COMMIT == 0 {
             return Ok(());
         }
-        self.apply(hw, core::mem::take(group), page.clock)
+        let records = core::mem::take(group);
+        if head.flags & flags::SNAPSHOT == 0 {
+            return self.apply(hw, records, page.clock);
+        }
+        // The block table counts these pages where they are already.
+        let blocks = self.blocks.take();
+        let applied = self.apply(hw, records, page.clock);
+        self.blocks = blocks;
+        self.discards = false;
+        applied
     }
 
     fn apply<H: FlashHardware>(&mut self, hw: &H, records: Vec<Record>, clock: u64) -> Result<()> {

@@ -39,12 +39,14 @@ impl<H: FlashHardware> PageVolume<H> {
             self.append_group(pages, self.committed_clock, false)
         });
         match opened {
-            Ok(()) => {}
+            Ok(()) => Ok(self.hw.sync()?),
             // Not a word of it is on flash, so a cut leaves the clean end to the next session, as it was to this one.
-            Err(_) if self.chain.failed.is_some() => self.begin_chain_anew_in_doubt()?,
-            Err(error) => return Err(self.in_doubt(error)),
+            Err(_) if self.chain.failed.is_some() => {
+                self.begin_chain_anew_in_doubt()?;
+                self.append_alone(Record::Session)
+            }
+            Err(error) => Err(self.in_doubt(error)),
         }
-        Ok(self.hw.sync()?)
     }
 
     /// A session that was cut short as it began may have erased a block of the next pair, which shows unless it was erased before,
@@ -157,12 +159,11 @@ impl<H: FlashHardware> PageVolume<H> {
             self.empty_failing_blocks()?;
         }
         self.write_group(Group::Pending)?;
-        if self.log.pages >= MAX_PAGES_AT_END || self.log.holds_discards {
-            self.checkpoint()?;
+        if self.log.pages > MAX_PAGES_AT_END || self.log.holds_discards {
+            self.checkpoint_for_end(MAX_PAGES_AT_END / 2)?;
             self.write_group(Group::Pending)?;
         }
-        let opened = self.write_clean_record();
-        match opened {
+        match self.write_clean_record() {
             Ok(()) => {}
             Err(_) if self.chain.failed.is_some() => {
                 self.begin_chain_anew()?;
