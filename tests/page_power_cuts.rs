@@ -47,7 +47,7 @@ const CUTS: [Cut; 9] = [
 ];
 
 fn scenario(name: &'static str, geometry: Geometry) -> Scenario {
-    Scenario { cuts: &CUTS, quiet: true, second_cut_step: 3, ..Scenario::new(name, geometry) }
+    Scenario { cuts: &CUTS, quiet: true, second_cut_step: 17, ..Scenario::new(name, geometry) }
 }
 
 /// Format, fill the first `len` bytes, and end well.
@@ -313,7 +313,7 @@ fn a_truncation() {
 fn a_write_larger_than_the_free_space() {
     let report = run(&Scenario {
         batched: true,
-        second_cut_step: 11,
+        second_cut_step: 29,
         prepare: |chip, log| {
             log.format(chip)?;
             let mut session = log.mount(chip)?;
@@ -394,7 +394,7 @@ fn a_format_of_a_blank_chip() {
 
 /// Several blocks fail, each in another place.
 fn with_faults(name: &'static str, faults: &'static [(Place, usize)], base: Scenario) {
-    let report = run(&Scenario { name, faults, second_cut_step: 11, ..base });
+    let report = run(&Scenario { name, faults, second_cut_step: 29, ..base });
     assert!(report.uncut.replaced > 0, "no block failed: {report:?}");
 }
 

@@ -295,6 +295,9 @@ pub(crate) fn sweep<M: Medium, E: Engine>(medium: &M, scenario: &ScenarioOf<E>) 
     base.watching = false;
     for (n, &place) in (0..).zip(&places) {
         for &cut in scenario.cuts {
+            if !asked_for("NANDIMG_FIRST_CUT", (n, cut)) {
+                continue;
+            }
             *sweep.report.places.entry(place).or_default() += 1;
             sweep.cut_once(&prepared, base.clone(), (n, cut));
         }
@@ -345,6 +348,11 @@ fn run_uncut<M: Medium, E: Engine>(
         assert_counted(session.volume.erase_counts(), &erases, 0);
     }
     (places, tally)
+}
+
+/// Whether this cut is to be done: all are, unless one is named, as `3 Done`, to come back to a failure.
+fn asked_for(name: &str, (n, cut): (u64, Cut)) -> bool {
+    std::env::var(name).map_or(true, |one| one == format!("{n} {cut:?}"))
 }
 
 /// That no erase was left uncounted, but for so many of each block.
@@ -406,6 +414,9 @@ impl<M: Medium, E: Engine> Sweep<'_, M, E> {
         // Shifted with the first cut, so that a step leaves out no operation in all.
         for (n, &place) in (0u64..).zip(&places).skip(n as usize % self.step).step_by(self.step) {
             for &cut in self.scenario.cuts {
+                if !asked_for("NANDIMG_SECOND_CUT", (n, cut)) {
+                    continue;
+                }
                 replay.second = Some((n, cut));
                 *self.report.second_places.entry(place).or_default() += 1;
                 self.cut_again(self.medium.copy(&chip), log.clone(), (n, cut));
