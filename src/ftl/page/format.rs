@@ -136,7 +136,7 @@ impl FormatPlan {
     ///
     /// # Errors
     /// When the chip fails.
-    pub fn execute<H: FlashHardware>(self, hw: &mut H) -> Result<()> {
+    pub fn execute<H: FlashHardware>(mut self, hw: &mut H) -> Result<()> {
         let body = self.pairs_of_first_checkpoint() as usize;
         let mut erases = self.previous.erases.clone().unwrap_or_default();
         erases.resize(self.layout.blocks as usize, 0);
@@ -146,6 +146,7 @@ impl FormatPlan {
             && let Some(room) = make_room(hw, body)?
         {
             (blocks, zone) = (room.chain, room.zone);
+            self.previous.sequence = room.sequence;
             if self.previous.erases.is_some() {
                 erases = room.erases;
             }
@@ -296,6 +297,8 @@ fn unsuitable(geometry: &crate::flash::Geometry) -> Error {
 struct Room {
     chain: Vec<Block>,
     zone: Vec<Block>,
+    /// The number of the anchor in force, which making room may have raised.
+    sequence: u64,
     /// The erase counts, with those of these blocks included.
     erases: Vec<u32>,
 }
@@ -317,7 +320,12 @@ fn make_room<H: FlashHardware>(hw: &mut H, pairs: usize) -> Result<Option<Room>>
         if old.good_zone_blocks().count() < 4 { Vec::new() } else { old.next_zone_blocks() };
     zone.iter().for_each(|&block| old.announce_erase(block));
     old.write_group(Group::Pending)?;
-    Ok(Some(Room { chain: chain.into_iter().flatten().collect(), zone, erases: old.erase_counts().to_vec() }))
+    Ok(Some(Room {
+        chain: chain.into_iter().flatten().collect(),
+        zone,
+        sequence: old.sequence,
+        erases: old.erase_counts().to_vec(),
+    }))
 }
 
 impl Previous {
