@@ -72,6 +72,7 @@ impl<H: FlashHardware> PageVolume<H> {
     /// Take a checkpoint into other blocks, which another session may have begun to do before, and have been cut short.
     fn begin_chain_anew_in_doubt(&mut self) -> Result<()> {
         self.zone.in_doubt = true;
+        self.count_what_blocks_show()?;
         let announced = core::mem::replace(&mut self.announced, Announced::none());
         for block in announced.iter() {
             self.blocks.set_state(block, BlockState::Free);
@@ -114,6 +115,16 @@ impl<H: FlashHardware> PageVolume<H> {
                     self.blocks.set_state(block, BlockState::Free);
                 }
                 _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A checkpoint that was cut short has erased blocks with nothing on flash to say so but what it wrote into them.
+    fn count_what_blocks_show(&mut self) -> Result<()> {
+        for block in self.blocks.iter() {
+            if let Some(own) = self.own_count(block)? {
+                self.blocks.at_least(block, own);
             }
         }
         Ok(())
