@@ -138,6 +138,7 @@ impl<H: FlashHardware> PageVolume<H> {
         self.chain.pairs.push(pair);
         for block in pair {
             self.hw.erase(block).map_err(|error| self.note_chain_failure(block, error))?;
+            self.tainted.remove(&block);
         }
         self.chain.pair = pair;
         self.chain.slot = 0;
