@@ -210,25 +210,41 @@ impl<H: FlashHardware> PageVolume<H> {
     /// Erase the blocks whose summaries name pages that were never committed: a rebuild could not tell them from others once the
     /// host clock has gone on.
     pub(super) fn purge_tainted(&mut self) -> Result<()> {
-        while let Some(&block) = self.tainted.first() {
-            if matches!(self.blocks.state(block), BlockState::Closed | BlockState::Listed) {
-                self.collect(block)?;
-                self.write_group(Group::Pending)?;
-                self.release_emptied()?;
+        for block in self.tainted.clone() {
+            if self.tainted.contains(&block) {
+                self.purge(block)?;
             }
-            self.tainted.remove(&block);
-            let announced = self.announced.contains(block);
-            if self.blocks.state(block) == BlockState::Free {
+        }
+        Ok(())
+    }
+
+    fn purge(&mut self, block: Block) -> Result<()> {
+        if matches!(self.blocks.state(block), BlockState::Closed | BlockState::Listed) {
+            self.collect(block)?;
+            self.write_group(Group::Pending)?;
+            self.release_emptied()?;
+        }
+        match self.blocks.state(block) {
+            BlockState::Free => {
+                // Not among those that may be taken before it is erased.
+                self.blocks.set_state(block, BlockState::Announced);
                 self.announce_erase(block);
-                self.write_group(Group::Pending)?;
             }
-            if self.blocks.state(block) == BlockState::Free || announced {
-                self.announced.remove(block);
-                let erased = self.hw.erase(block);
-                if self.or_bad(block, erased)? {
-                    self.blocks.set_state(block, BlockState::Free);
-                }
+            BlockState::Announced => self.announced.remove(block),
+            BlockState::Bad => {
+                self.tainted.remove(&block);
+                return Ok(());
             }
+            // It is erased before it is written.
+            _ => return Ok(()),
+        }
+        if self.pending.erases.contains(&block) {
+            self.write_group(Group::Pending)?;
+        }
+        let erased = self.hw.erase(block);
+        self.tainted.remove(&block);
+        if self.or_bad(block, erased)? {
+            self.blocks.set_state(block, BlockState::Free);
         }
         Ok(())
     }

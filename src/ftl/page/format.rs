@@ -144,7 +144,7 @@ impl FormatPlan {
     ///
     /// # Errors
     /// When the chip fails.
-    pub fn execute<H: FlashHardware>(self, hw: &mut H) -> Result<()> {
+    pub fn execute<H: FlashHardware>(mut self, hw: &mut H) -> Result<()> {
         let body = self.pairs_of_first_checkpoint() as usize;
         let mut erases = self.previous.erases.clone().unwrap_or_default();
         erases.resize(self.layout.blocks as usize, 0);
@@ -154,6 +154,7 @@ impl FormatPlan {
             && let Some(room) = make_room(hw, body)?
         {
             (blocks, zone) = (room.chain, room.zone);
+            self.previous.sequence = room.sequence;
             if self.previous.erases.is_some() {
                 erases = room.erases;
             }
@@ -247,7 +248,7 @@ impl FormatPlan {
                 pairs: Vec::new(),
                 failed: None,
             },
-            zone: Zone { blocks: Vec::new(), next: 0, in_doubt: true, planned: Vec::new() },
+            zone: Zone { in_doubt: true, ..Zone::default() },
             log: Log::begin(1),
             pending: Pending::default(),
             staged: Staged::clean(0),
@@ -262,6 +263,8 @@ impl FormatPlan {
             host_pages_since_map: 0,
             levelled_at: 0,
             session: Session::Active,
+            recovering: None,
+            doubtful: BTreeSet::new(),
             always_mirror: false,
             has_table: true,
             read_only: None,
@@ -321,6 +324,8 @@ fn unsuitable(geometry: &crate::flash::Geometry) -> Error {
 struct Room {
     chain: Vec<Block>,
     zone: Vec<Block>,
+    /// The number of the anchor in force, which making room may have raised.
+    sequence: u64,
     /// The erase counts, with those of these blocks included.
     erases: Vec<u32>,
 }
@@ -342,7 +347,12 @@ fn make_room<H: FlashHardware>(hw: &mut H, pairs: usize) -> Result<Option<Room>>
         if old.good_zone_blocks().count() < 4 { Vec::new() } else { old.next_zone_blocks() };
     zone.iter().for_each(|&block| old.announce_erase(block));
     old.write_group(Group::Pending)?;
-    Ok(Some(Room { chain: chain.into_iter().flatten().collect(), zone, erases: old.erase_counts().to_vec() }))
+    Ok(Some(Room {
+        chain: chain.into_iter().flatten().collect(),
+        zone,
+        sequence: old.sequence,
+        erases: old.erase_counts().to_vec(),
+    }))
 }
 
 impl Previous {

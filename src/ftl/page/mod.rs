@@ -151,6 +151,10 @@ pub struct PageVolume<H> {
     /// The sum of all erase counts when static levelling was last considered.
     levelled_at: u64,
     session: Session,
+    /// A session that was cut short is being recovered from; the blocks whose erases it had announced.
+    recovering: Option<BTreeSet<Block>>,
+    /// Blocks that hold what counts if the end of a log that was cut short is gone at the next mount.
+    doubtful: BTreeSet<Block>,
     always_mirror: bool,
     /// The block table is known.
     has_table: bool,

@@ -203,7 +203,13 @@ impl<H: FlashHardware> PageVolume<H> {
         let is_newest = newest == Some(loaded.anchor.head.number);
         let zone = zone_of(&survey, &loaded.anchor);
         let clean = match loaded.replayed.clean.take() {
-            Some(end) if !loaded.replayed.torn && prints_match(&hw, &loaded, &end)? => Some(end),
+            Some(end)
+                if loaded.replayed.clean_twice
+                    && !loaded.replayed.torn
+                    && prints_match(&hw, &loaded, &end)? =>
+            {
+                Some(end)
+            }
             _ => None,
         };
         let mut findings = Findings::default();
@@ -287,6 +293,8 @@ impl<H: FlashHardware> PageVolume<H> {
             host_pages_since_map: 0,
             levelled_at: 0,
             session,
+            recovering: None,
+            doubtful: replayed.emptied_last,
             always_mirror: options.mirror_every_commit,
             has_table,
             read_only: None,
@@ -474,7 +482,17 @@ fn zone_of(survey: &ZoneSurvey, anchor: &FoundAnchor) -> Zone {
     let in_doubt = pages.len() != 2
         || pages.values().any(|&(page, erased_behind)| page + 1 != next || !erased_behind)
         || !survey.damaged.is_empty();
-    Zone { blocks: pages.into_keys().collect(), next, in_doubt, planned: Vec::new() }
+    let number = |found: &FoundAnchor| found.head.number;
+    let before = survey.newest.iter().map(|(found, _)| number(found)).find(|&n| n < number(anchor));
+    let holding_it = survey.newest.iter().filter(|(found, _)| Some(number(found)) == before);
+    Zone {
+        blocks: pages.into_keys().collect(),
+        next,
+        in_doubt,
+        planned: Vec::new(),
+        previous: holding_it.map(|(found, _)| found.at.block).collect(),
+        damaged: survey.damaged.iter().map(|&(block, _)| block).collect(),
+    }
 }
 
 /// Whether the pair that a clean end names is as it was then: if not, another session has begun since.
@@ -543,7 +561,10 @@ impl Findings {
         if let Some(reason) = &loaded.replayed.damage {
             self.stale(format!("its log is damaged: {reason}"));
         }
-        for (block, reading) in &survey.damaged {
+        // Two whole copies of the newest one, and a single block that could hold a newer one, which would have been written to another
+        // as well: that is left over from a cut.
+        let left_over = zone.blocks.len() == 2 && survey.damaged.len() == 1;
+        for (block, reading) in survey.damaged.iter().filter(|_| !left_over) {
             let why = match reading {
                 Reading::Unreadable(error) => error.to_string(),
                 Reading::Not(error) => error.to_string(),
