@@ -128,6 +128,7 @@ impl<H: FlashHardware> PageVolume<H> {
             }
             let block = self.take_announced(class)?;
             let erased = self.hw.erase(block);
+            self.tainted.remove(&block);
             if self.or_bad(block, erased)? {
                 self.blocks.set_state(block, BlockState::Listed);
                 self.blocks.info_mut(block).class = class;
