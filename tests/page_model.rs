@@ -41,7 +41,7 @@ fn run_seeds(geometry: Geometry, seeds: u64, operations: u32) {
     }
     println!("{} blocks of {} bytes: {seen:?}", geometry.blocks(), geometry.block_size());
     assert!(seen.refused > 0 && seen.splits > 0 && seen.dropped > 0 && seen.bad > 0, "{seen:?}");
-    assert!(seen.mounts > 0 && seen.checkpoints > seen.mounts && seen.read_only > 0, "{seen:?}");
+    assert!(seen.mounts > 0 && seen.checkpoints > seen.mounts, "{seen:?}");
 }
 
 #[test]

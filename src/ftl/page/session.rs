@@ -49,6 +49,7 @@ impl<H: FlashHardware> PageVolume<H> {
     /// Go on after a session that was cut short. What it was filling is never filled on; a checkpoint goes into other blocks, and
     /// the anchor into others than the pair in doubt.
     fn recover(&mut self) -> Result<()> {
+        self.open.fill(None);
         self.judge_blocks()?;
         self.zone.in_doubt = true;
         self.make_counts_certain()?;
