@@ -59,7 +59,15 @@ impl<H: FlashHardware> PageVolume<H> {
         if self.coming > 0 && self.free_count() <= self.layout.floor() {
             self.write_group(Group::Pending)?;
         }
+        if self.free_count() <= self.layout.floor() && self.chain_is_long() {
+            self.checkpoint()?;
+        }
         Ok(self.free_count() > self.layout.floor())
+    }
+
+    /// Whether a checkpoint would leave the chain shorter.
+    fn chain_is_long(&self) -> bool {
+        self.chain.pairs.len() as u32 > self.layout.checkpoint_pairs() + 1
     }
 
     /// Collect the block that is best collected; whether there was one.
