@@ -80,6 +80,18 @@ impl<H: FlashHardware> PageVolume<H> {
         }
         // What was moved must be there before what points to it.
         self.hw.sync()?;
+        let (directory, pairs) = (self.map.directory.clone(), self.chain.pairs.len());
+        let written = self.write_checkpoint();
+        if written.is_err() && self.chain.failed.is_some() {
+            self.take_back_checkpoint(directory, pairs)?;
+        }
+        let anchor = written?;
+        self.write_anchor(&anchor, self.sequence + 1)?;
+        self.enter_force(anchor)
+    }
+
+    /// Write map pages, directory and block table; the anchor that points to them.
+    fn write_checkpoint(&mut self) -> Result<Anchor> {
         for index in self.map_pages_to_write() {
             self.write_map_page(index)?;
         }
@@ -93,8 +105,21 @@ impl<H: FlashHardware> PageVolume<H> {
             }
         };
         self.hw.sync()?;
-        self.write_anchor(&anchor, self.sequence + 1)?;
-        self.enter_force(anchor)
+        Ok(anchor)
+    }
+
+    /// The chain failed in the middle of a checkpoint: what it took, from its first pair of its own on, is there for another one.
+    fn take_back_checkpoint(&mut self, directory: Vec<u32>, pairs: usize) -> Result<()> {
+        self.map.directory = directory;
+        self.note_twins();
+        for block in self.chain.pairs.split_off(pairs).into_iter().flatten() {
+            if self.chain.failed == Some(block) {
+                self.retire(block)?;
+            } else {
+                self.blocks.set_state(block, BlockState::Free);
+            }
+        }
+        Ok(())
     }
 
     /// The checkpoint that `anchor` points to is the one in force.
