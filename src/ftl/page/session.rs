@@ -81,6 +81,9 @@ impl<H: FlashHardware> PageVolume<H> {
             let info = self.blocks.info(block);
             match self.blocks.state(block) {
                 BlockState::Announced => self.blocks.set_state(block, BlockState::Free),
+                BlockState::Closed | BlockState::Listed if info.live == 0 && info.failing => {
+                    self.retire(block)?;
+                }
                 BlockState::Closed | BlockState::Listed if info.live == 0 => {
                     self.blocks.set_state(block, BlockState::Free);
                 }
