@@ -16,7 +16,7 @@ use nandimg::prng::SplitMix64;
 use nandimg::{Error, Result};
 
 use paged::{
-    Change, Chip, Model, Paged, Replay, apply, bytes, check_books, content, deep_or, formatted, geometry,
+    Change, Chip, Model, Paged, Replay, apply, assert_same, bytes, check_books, content, deep_or, formatted, geometry,
     read_only,
 };
 
@@ -128,7 +128,7 @@ impl<'a> Run<'a> {
         if self.rarely(3) {
             let before = chip.inner().clone();
             let volume = PageVolume::mount(chip, &read_only()).expect("the volume mounts");
-            assert!(content(&volume) == self.model.committed, "a read-only mount shows what was acknowledged");
+            assert_same(&content(&volume), &self.model.committed, "a read-only mount");
             check_books(&volume);
             chip = volume.into_flash();
             assert!(chip.inner().data() == before.data(), "a read-only mount changes nothing");
@@ -143,7 +143,7 @@ impl<'a> Run<'a> {
         let chip = self.chip.take().expect("a chip");
         let volume = PageVolume::mount(chip, &self.options).expect("the volume mounts");
         self.seen.mounts += 1;
-        assert!(content(&volume) == self.model.committed, "what was acknowledged is there");
+        assert_same(&content(&volume), &self.model.committed, "what was acknowledged");
         assert_eq!(volume.fallback(), None);
         let (commits, sequence) = (volume.commits(), volume.sequence());
         let mut mounted = Mounted { volume, commits, run: self };
@@ -249,7 +249,7 @@ impl Mounted<'_, '_> {
             matches!(result, Err(Error::TooLarge { .. } | Error::OutOfRange { .. } | Error::ReadOnly(_)));
         assert!(refused, "{size} bytes past the capacity: {result:?}");
         self.run.seen.refused += 1;
-        assert!(content(&self.volume) == self.run.model.staged, "what is refused changes nothing");
+        assert_same(&content(&self.volume), &self.run.model.staged, "after what was refused");
     }
 
     fn sync(&mut self, end: bool) {
@@ -324,7 +324,7 @@ impl Mounted<'_, '_> {
     }
 
     fn check(&self) {
-        assert!(content(&self.volume) == self.run.model.staged, "the content is what was written");
+        assert_same(&content(&self.volume), &self.run.model.staged, "what was written");
         if self.run.model.pending.is_empty() {
             check_books(&self.volume);
         }

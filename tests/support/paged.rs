@@ -55,6 +55,14 @@ pub(crate) fn content<H: FlashHardware>(volume: &PageVolume<H>) -> Vec<u8> {
     content
 }
 
+/// That two contents are the same; where they begin to differ, if not.
+pub(crate) fn assert_same(found: &[u8], expected: &[u8], what: &str) {
+    if found != expected {
+        let at = found.iter().zip(expected).position(|(a, b)| a != b);
+        panic!("{what}: {} bytes, not {}, and the first to differ is {at:?}", found.len(), expected.len());
+    }
+}
+
 /// Names what is being run, if it fails.
 pub(crate) struct Replay(pub(crate) String);
 
