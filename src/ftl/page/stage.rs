@@ -159,8 +159,10 @@ impl<H: FlashHardware> PageVolume<H> {
             let whole = at.is_multiple_of(size) && (stop - at == size || stop == self.staged.len);
             if whole {
                 let after = Lpn(if end == self.staged.len { end.div_ceil(size) } else { end / size } as u32);
-                if self.staged.open.as_ref().is_some_and(|o| (logical..after).contains(&o.logical)) {
-                    self.staged.open = None;
+                match &self.staged.open {
+                    Some(open) if (logical..after).contains(&open.logical) => self.staged.open = None,
+                    // What was written before must not be committed after.
+                    _ => self.flush_open()?,
                 }
                 self.unmap(logical, after)?;
                 at = (u64::from(after.0) * size).min(end);
