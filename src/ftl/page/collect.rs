@@ -45,6 +45,11 @@ impl<H: FlashHardware> PageVolume<H> {
             self.checkpoint()?;
         }
         while self.free_count() + self.coming <= self.low_watermark() {
+            if self.count_emptied() > self.coming {
+                // What was given up, not collected, is free for nothing.
+                self.write_group(Group::Pending)?;
+                continue;
+            }
             let tight = self.free_count() + self.coming < self.layout.floor();
             if !self.collect_next(tight)? {
                 break;
@@ -63,6 +68,11 @@ impl<H: FlashHardware> PageVolume<H> {
             self.checkpoint()?;
         }
         Ok(self.free_count() > self.layout.floor())
+    }
+
+    fn count_emptied(&self) -> u32 {
+        let open: Vec<Block> = self.open_blocks().collect();
+        self.blocks.emptied(|block| open.contains(&block)).len() as u32
     }
 
     /// Whether a checkpoint would leave the chain shorter.
