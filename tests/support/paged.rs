@@ -6,10 +6,11 @@
 use nandimg::Result;
 use nandimg::flash::faults::Faulty;
 use nandimg::flash::sim::SimFlash;
-use nandimg::flash::{Block, FlashHardware, Geometry};
+use nandimg::flash::{Block, FlashHardware, Geometry, PageAddr};
 use nandimg::ftl::any::FormatOptions;
 use nandimg::ftl::page::{FormatPlan, Mount, PageVolume};
 use nandimg::ftl::{BlockUse, Volume};
+use nandimg::onflash::paged::head::{self, Head};
 use nandimg::onflash::paged::map::MapEntry;
 use nandimg::prng::SplitMix64;
 
@@ -199,4 +200,74 @@ pub(crate) fn apply(volume: &mut Paged, change: &Change) -> Result<()> {
         Change::SetLen(len) => volume.set_len(*len),
         Change::Discard { offset, length } => volume.discard(*offset, *length),
     }
+}
+
+/// A volume that has been written for a while.
+#[derive(Clone)]
+pub(crate) struct Used {
+    pub(crate) chip: Chip,
+    /// What was acknowledged, and what was before the last sync.
+    pub(crate) content: Vec<u8>,
+    pub(crate) before: Vec<u8>,
+}
+
+/// Fill nine tenths of a fresh volume, overwrite pages of it with a sync each few, and end, or not.
+pub(crate) fn used(geometry: Geometry, seed: u64, rounds: u32, end: bool, options: &Mount) -> Used {
+    let mut rng = SplitMix64::new(seed);
+    let mut volume = PageVolume::mount(formatted(geometry, &[]), options).unwrap();
+    let page = u64::from(volume.layout().page_size);
+    let mut content = bytes(&mut rng, volume.capacity() * 9 / 10);
+    for (i, part) in content.chunks(20 * page as usize).enumerate() {
+        volume.write(i as u64 * 20 * page, part).unwrap();
+        volume.sync().unwrap();
+    }
+    volume.end().unwrap();
+    let mut before = content.clone();
+    for round in 0..rounds {
+        for _ in 0..=rng.below(3) {
+            let length = 1 + rng.below(2 * page);
+            let data = bytes(&mut rng, length);
+            let offset = rng.below(content.len() as u64 - data.len() as u64);
+            volume.write(offset, &data).unwrap();
+            content[offset as usize..][..data.len()].copy_from_slice(&data);
+        }
+        volume.sync().unwrap();
+        if round + 1 < rounds {
+            before.clone_from(&content);
+        }
+    }
+    if end {
+        volume.end().unwrap();
+    }
+    Used { chip: volume.into_flash(), content, before }
+}
+
+/// The pages of metadata on a chip, with their heads.
+pub(crate) fn metadata_pages(chip: &Chip) -> Vec<(PageAddr, Head)> {
+    let geometry = *chip.geometry();
+    let pages = geometry.iter_blocks().flat_map(|block| geometry.iter_pages(block));
+    let head = |at: PageAddr| {
+        let mut page = vec![0; geometry.page_size() as usize];
+        chip.inner().read(at.block, at.page * geometry.page_size(), &mut page).unwrap();
+        head::open(&page).ok().map(|(head, _)| (at, head))
+    };
+    pages.filter_map(head).collect()
+}
+
+/// Overwrite random pages beside a model, with a sync each few.
+pub(crate) fn overwrite(volume: &mut Paged, content: &mut [u8], rng: &mut SplitMix64, writes: u32) -> Result<()> {
+    let page = u64::from(volume.layout().page_size);
+    let mut staged = content.to_vec();
+    for n in 0..writes {
+        let logical = rng.below((content.len() as u64).div_ceil(page));
+        let length = page.min(content.len() as u64 - logical * page);
+        let data = bytes(rng, length);
+        volume.write(logical * page, &data)?;
+        staged[(logical * page) as usize..][..data.len()].copy_from_slice(&data);
+        if rng.below(4) == 0 || n + 1 == writes {
+            volume.sync()?;
+            content.copy_from_slice(&staged);
+        }
+    }
+    Ok(())
 }
