@@ -374,6 +374,10 @@ fn never_silently_old(chip: Chip, expected: &[u8]) -> &'static str {
     };
     let mut found = vec![0; volume.len() as usize];
     let is_newest = volume.read(0, &mut found).is_ok() && found == expected;
+    if is_newest && volume.read_only().is_none() {
+        write_on(volume, &mut found, &mut SplitMix64::new(1));
+        return "newest, written on";
+    }
     if is_newest {
         return "newest";
     }
