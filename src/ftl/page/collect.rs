@@ -54,7 +54,8 @@ impl<H: FlashHardware> PageVolume<H> {
             if !self.collect_next(tight)? {
                 break;
             }
-            if tight || self.coming >= MOST_COMING {
+            // What is coming is no use to a chain that fails.
+            if tight || self.coming >= MOST_COMING || self.free_count() < self.layout.floor() {
                 self.write_group(Group::Pending)?;
                 if self.log_is_long() {
                     self.checkpoint()?;

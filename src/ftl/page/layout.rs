@@ -128,10 +128,10 @@ impl Layout {
     }
 
     /// Free blocks that only garbage collection and checkpoints may take: a whole checkpoint beside the one in force, a pair to
-    /// go on in, and the blocks that survivors go to.
+    /// go on in, and two blocks that survivors go to.
     #[must_use]
     pub fn floor(&self) -> u32 {
-        2 * self.checkpoint_pairs() + 2
+        2 * self.checkpoint_pairs() + 4
     }
 
     /// Blocks that hold no data when the volume is as full as it gets: a checkpoint, a short log and the pair after it; what must
