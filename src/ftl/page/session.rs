@@ -24,7 +24,7 @@ impl<H: FlashHardware> PageVolume<H> {
     pub(super) fn begin_session(&mut self) -> Result<()> {
         self.check_writable()?;
         match self.session {
-            Session::Active => return Ok(()),
+            Session::Active => return self.check_reserve(),
             Session::Clean => self.go_on()?,
             Session::Unclean => self.recover()?,
         }

@@ -276,12 +276,12 @@ impl<H: FlashHardware> PageVolume<H> {
     fn place(&mut self, logical: Lpn, data: &[u8]) -> Result<()> {
         if !self.make_room()? {
             if self.staged.pages.is_empty() {
-                return Err(self.no_free_block());
+                return Err(self.no_room());
             }
             self.commit()?;
             self.check_writable()?;
             if !self.make_room()? {
-                return Err(self.no_free_block());
+                return Err(self.no_room());
             }
         }
         if self.clock >= MAX_CLOCK {
@@ -298,6 +298,14 @@ impl<H: FlashHardware> PageVolume<H> {
         // Not the length that is being written to: a commit in the middle takes the pages in order.
         self.staged.placed_len = self.staged.reached_len;
         Ok(())
+    }
+
+    /// There is no room, which is no wonder where more blocks are bad than were reserved for that.
+    fn no_room(&mut self) -> Error {
+        match self.check_reserve() {
+            Err(error) => error,
+            Ok(()) => self.no_free_block(),
+        }
     }
 
     /// The stream for new content of `logical`.
