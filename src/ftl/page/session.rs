@@ -157,9 +157,15 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     fn write_clean_record(&mut self) -> Result<()> {
-        // A page that is programmed may lead the chain to its next pair, so that must be known before.
-        if self.chain.slot == self.layout.pages_per_block {
-            self.turn_over()?;
+        // A page that is programmed may lead the chain to its next pair, so that must be known before; and the log must say that
+        // the pair after that one may be erased.
+        loop {
+            if self.chain.slot == self.layout.pages_per_block {
+                self.turn_over()?;
+            }
+            if self.pending.is_empty() {
+                break;
+            }
             self.write_group(Group::Pending)?;
         }
         let Some([a, b]) = self.chain.upcoming.front().copied() else { return Err(self.no_free_block()) };
