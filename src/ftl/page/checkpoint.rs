@@ -156,6 +156,24 @@ impl<H: FlashHardware> PageVolume<H> {
         }
         // What was moved must be there before what points to it.
         self.hw.sync()?;
+        let (directory, pairs) = (self.map.directory.clone(), self.chain.pairs.len());
+        let written = self.write_checkpoint(with_map);
+        if written.is_err() && self.chain.failed.is_some() {
+            self.take_back_checkpoint(directory, pairs)?;
+        }
+        let (anchor, snapshot) = written?;
+        self.write_anchor(&anchor, self.sequence + 1)?;
+        if with_map {
+            self.map.settle();
+            self.host_pages_since_map = 0;
+        }
+        self.log = Log { pages: snapshot, ..Log::begin(self.log.next) };
+        self.enter_force(anchor)
+    }
+
+    /// Write map pages, directory, block table and, where the map was not written, the snapshot; the anchor that points to them,
+    /// and pages of the snapshot.
+    fn write_checkpoint(&mut self, with_map: bool) -> Result<(Anchor, u32)> {
         for index in self.map_pages_to_write(with_map) {
             self.write_map_page(index)?;
         }
@@ -169,13 +187,21 @@ impl<H: FlashHardware> PageVolume<H> {
             }
         };
         self.hw.sync()?;
-        self.write_anchor(&anchor, self.sequence + 1)?;
-        if with_map {
-            self.map.settle();
-            self.host_pages_since_map = 0;
+        Ok((anchor, snapshot))
+    }
+
+    /// The chain failed in the middle of a checkpoint: what it took, from its first pair of its own on, is there for another one.
+    fn take_back_checkpoint(&mut self, directory: Vec<u32>, pairs: usize) -> Result<()> {
+        self.map.directory = directory;
+        self.note_twins();
+        for block in self.chain.pairs.split_off(pairs).into_iter().flatten() {
+            if self.chain.failed == Some(block) {
+                self.retire(block)?;
+            } else {
+                self.blocks.set_state(block, BlockState::Free);
+            }
         }
-        self.log = Log { pages: snapshot, ..Log::begin(self.log.next) };
-        self.enter_force(anchor)
+        Ok(())
     }
 
     /// Write directory, block table and, where the map was not written, the snapshot; the anchor, and pages of the snapshot.

@@ -44,11 +44,17 @@ impl<H: FlashHardware> PageVolume<H> {
             self.checkpoint()?;
         }
         while self.free_count() + self.coming <= self.low_watermark() {
+            if self.count_emptied() > self.coming {
+                // What was given up, not collected, is free for nothing.
+                self.write_group(Group::Pending)?;
+                continue;
+            }
             let tight = self.free_count() + self.coming < self.layout.floor();
             if !self.collect_next(tight)? {
                 break;
             }
-            if tight || self.coming >= MOST_COMING {
+            // What is coming is no use to a chain that fails.
+            if tight || self.coming >= MOST_COMING || self.free_count() < self.layout.floor() {
                 self.write_group(Group::Pending)?;
                 if self.log_is_long() {
                     self.checkpoint()?;
@@ -58,7 +64,20 @@ impl<H: FlashHardware> PageVolume<H> {
         if self.coming > 0 && self.free_count() <= self.layout.floor() {
             self.write_group(Group::Pending)?;
         }
+        if self.free_count() <= self.layout.floor() && self.chain_is_long() {
+            self.checkpoint()?;
+        }
         Ok(self.free_count() > self.layout.floor())
+    }
+
+    fn count_emptied(&self) -> u32 {
+        let open: Vec<Block> = self.open_blocks().collect();
+        self.blocks.emptied(|block| open.contains(&block)).len() as u32
+    }
+
+    /// Whether a checkpoint would leave the chain shorter.
+    fn chain_is_long(&self) -> bool {
+        self.chain.pairs.len() as u32 > self.layout.checkpoint_pairs() + 1
     }
 
     /// Collect the block that is best collected; whether there was one.

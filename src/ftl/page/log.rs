@@ -147,6 +147,9 @@ impl<H: FlashHardware> PageVolume<H> {
                 records.extend(self.commit_records(&changes));
             }
             if records.is_empty() {
+                if group == Group::Commit {
+                    self.take_effect(changes);
+                }
                 return if group == Group::Erases { Ok(()) } else { self.release_emptied() };
             }
             let short = changes.len() <= SHORT_COMMIT && self.pending.is_short() && !self.always_mirror;
@@ -265,6 +268,8 @@ impl<H: FlashHardware> PageVolume<H> {
                     let old = address_of(old);
                     written.push((page, Written { logical: logical.0, crc, old }));
                 }
+                // Written and given up between two commits: a mount takes no more discards than there were pages.
+                Change::Gone if old == MapEntry::Unmapped => {}
                 Change::Gone => match gone.last_mut() {
                     Some((first, count)) if *first + *count == logical.0 => *count += 1,
                     _ => gone.push((logical.0, 1)),

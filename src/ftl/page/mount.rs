@@ -42,6 +42,19 @@ struct Loaded {
     no_table: Option<String>,
 }
 
+impl Loaded {
+    /// Where a block of the zone failed while an anchor was written, only the anchor itself tells how often the block that
+    /// took its place was erased.
+    fn take_counts_of(&mut self, survey: &ZoneSurvey) {
+        let Some(blocks) = &mut self.replayed.blocks else { return };
+        for (found, _) in &survey.newest {
+            if found.head.volume == self.anchor.head.volume && found.at.block.0 < self.layout.zone_blocks {
+                blocks.at_least(found.at.block, found.head.erases);
+            }
+        }
+    }
+}
+
 /// Whether anything on the chip shows a volume of this format.
 ///
 /// # Errors
@@ -202,6 +215,7 @@ impl<H: FlashHardware> PageVolume<H> {
         let newest = survey.newest.first().map(|(found, _)| found.head.number);
         let is_newest = newest == Some(loaded.anchor.head.number);
         let zone = zone_of(&survey, &loaded.anchor);
+        loaded.take_counts_of(&survey);
         let clean = match loaded.replayed.clean.take() {
             Some(end)
                 if loaded.replayed.clean_twice

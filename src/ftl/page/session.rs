@@ -23,7 +23,7 @@ impl<H: FlashHardware> PageVolume<H> {
     pub(super) fn begin_session(&mut self) -> Result<()> {
         self.check_writable()?;
         match self.session {
-            Session::Active => return Ok(()),
+            Session::Active => return self.check_reserve(),
             Session::Clean => self.go_on()?,
             Session::Unclean => self.recover()?,
         }
@@ -64,6 +64,7 @@ impl<H: FlashHardware> PageVolume<H> {
     /// Go on after a session that was cut short. What it was filling is never filled on; a checkpoint goes into other blocks, and
     /// the anchor into others than the pair in doubt.
     fn recover(&mut self) -> Result<()> {
+        self.open.fill(None);
         self.judge_blocks()?;
         self.begin_chain_anew_in_doubt()?;
         self.check_reserve()
@@ -107,6 +108,9 @@ impl<H: FlashHardware> PageVolume<H> {
             let info = self.blocks.info(block);
             match self.blocks.state(block) {
                 BlockState::Announced => self.blocks.set_state(block, BlockState::Free),
+                BlockState::Closed | BlockState::Listed if info.live == 0 && info.failing => {
+                    self.retire(block)?;
+                }
                 // Free as soon as the checkpoint is in force.
                 BlockState::Closed | BlockState::Listed if self.doubtful.contains(&block) => {
                     self.blocks.note_emptied(block);
@@ -188,8 +192,8 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     fn write_clean_record(&mut self) -> Result<()> {
-        // A page that is programmed may lead the chain to its next pair: that must be known before, and the log must say that it
-        // may be erased.
+        // A page that is programmed may lead the chain to its next pair, so that must be known before; and the log must say that
+        // the pair after that one may be erased.
         loop {
             if self.chain.slot == self.layout.pages_per_block {
                 self.turn_over()?;
