@@ -69,9 +69,12 @@ impl Medium for Ram {
         let bad: Vec<_> = chip.geometry().iter_blocks().map(|block| chip.is_bad(block).ok()).collect();
         let mut hasher = DefaultHasher::new();
         (chip.inner().data(), bad, chip.inner().erases()).hash(&mut hasher);
-        for page in chip.unreadable().into_iter().enumerate().flat_map(|(i, pages)| {
-            pages.into_iter().map(move |page| (i, page.block.0, page.page))
-        }) {
+        for page in chip
+            .unreadable()
+            .into_iter()
+            .enumerate()
+            .flat_map(|(i, pages)| pages.into_iter().map(move |page| (i, page.block.0, page.page)))
+        {
             page.hash(&mut hasher);
         }
         format!("{:?}", chip.latent()).hash(&mut hasher);
@@ -289,7 +292,7 @@ pub(crate) fn sweep<M: Medium, E: Engine>(medium: &M, scenario: &ScenarioOf<E>) 
     }
     let (places, uncut) = run_uncut(medium, scenario, &prepared, &base);
     let deep = std::env::var_os("NANDIMG_DEEP").is_some();
-    let step = if deep { 1 } else { scenario.second_cut_step.max(medium.second_cut_step()) };
+    let step = if deep { 1 } else { scenario.second_cut_step * medium.second_cut_step() };
     let report = Report { uncut, ..Report::default() };
     let mut sweep = Sweep { medium, scenario, step, report, seen: HashSet::new() };
     base.watching = false;
@@ -474,7 +477,9 @@ impl<M: Medium, E: Engine> Sweep<'_, M, E> {
                 && self.scenario.counted
             {
                 // Where two sessions in a row were cut short as they began, nothing tells of the first.
-                let uncounted = if E::COUNTS_EVERY_BEGINNING { 0 } else { cuts - 1 };
+                // A page that tells may also be lost between two readings.
+                let unknown = cuts - 1 + u32::from(log_fades);
+                let uncounted = if E::COUNTS_EVERY_BEGINNING { 0 } else { unknown };
                 assert_counted(session.volume.erase_counts(), erases, uncounted);
             }
             if !self.scenario.quiet || again {
@@ -483,7 +488,10 @@ impl<M: Medium, E: Engine> Sweep<'_, M, E> {
             let warnings = session.volume.warnings();
             // Pages that fade are lost where nothing was done to them.
             assert!(log_fades || warnings.is_empty(), "it was ended well: {warnings:?}");
-            session.write(0, E::unit(&session.volume)).and_then(|()| session.sync()).expect("it is written on");
+            session
+                .write(0, E::unit(&session.volume))
+                .and_then(|()| session.sync())
+                .expect("it is written on");
         }
     }
 }
