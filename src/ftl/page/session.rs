@@ -131,7 +131,9 @@ impl<H: FlashHardware> PageVolume<H> {
         proof.unproven = stamps.into_iter().filter(|&stamp| stamp > proof.clock()).count() as u64;
         if proof.block().is_some_and(|block| self.blocks.state(block) != BlockState::Closed) {
             // It may be erased at any time.
-            proof = Proof { unproven: proof.unproven.max(1), ..Proof::by(None, proof.clock()) };
+            let unproven = proof.unproven.max(1);
+            proof = Proof::by(None, proof.clock());
+            proof.unproven = unproven;
         }
         self.proof = proof;
         Ok(())
