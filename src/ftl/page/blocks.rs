@@ -103,8 +103,8 @@ impl Blocks {
         all_there.then_some(blocks)
     }
 
-    /// The table for flash; `open` are the blocks that are being filled.
-    pub(super) fn to_table(&self, open: &[Block]) -> BlockTable {
+    /// The table for flash.
+    pub(super) fn to_table(&self) -> BlockTable {
         let stamp = |clock: u64| u32::try_from(clock / STAMP_UNIT).unwrap_or(u32::MAX);
         let row = |(info, &erases): (&Info, &u32)| BlockRow {
             state: info.state,
@@ -114,11 +114,7 @@ impl Blocks {
             written: stamp(info.written),
             closed: stamp(info.closed),
         };
-        let list = |(&block, pages): (&Block, &Pages)| PageList {
-            block: block.0,
-            pages: pages.clone(),
-            open: open.contains(&block),
-        };
+        let list = |(&block, pages): (&Block, &Pages)| PageList { block: block.0, pages: pages.clone() };
         BlockTable {
             rows: self.info.iter().zip(&self.erases).map(row).collect(),
             lists: self.lists.iter().map(list).collect(),

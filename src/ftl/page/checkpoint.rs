@@ -216,7 +216,8 @@ impl<H: FlashHardware> PageVolume<H> {
         let pages = encode_group(self.map.snapshot(&self.layout), room(self.layout.page_size), 0);
         let last = pages.len() - 1;
         for (i, page) in pages.iter().enumerate() {
-            let flags = flags::SNAPSHOT | if i == last { flags::COMMIT } else { 0 };
+            let commit = if i == last { flags::COMMIT } else { 0 };
+            let flags = flags::SNAPSHOT | self.mirrored_flag() | commit;
             let head = ChainPage { flags, ..self.body_page(Kind::Log, self.log.next) };
             let clocks = (self.committed_clock, self.committed_clock);
             self.append_to_chain(head, Copies::Both, &|next| encode_page(next, clocks, &[], page))?;
@@ -309,16 +310,14 @@ impl<H: FlashHardware> PageVolume<H> {
         let chunk = chunk_len(self.layout.page_size);
         let pairs =
             self.chain.pairs.len() + self.chain.upcoming.len() + self.layout.checkpoint_pairs() as usize;
-        let open: Vec<Block> = self.open_blocks().collect();
-        let table = self.blocks.to_table(&open).encode().len();
+        let table = self.blocks.to_table().encode().len();
         self.layout.directory_pages(pairs) + table.div_ceil(chunk) as u32 + 1
     }
 
     /// Write directory and block table; the anchor that points to them.
     fn write_body(&mut self) -> Result<Anchor> {
-        let open: Vec<Block> = self.open_blocks().collect();
         let directory = self.map.directory_for_flash().encode();
-        let table = self.blocks.to_table(&open).encode();
+        let table = self.blocks.to_table().encode();
         let (body, directory_pages) = self.write_stream(Kind::Directory, &directory)?;
         let (_, table_pages) = self.write_stream(Kind::Table, &table)?;
         Ok(Anchor {

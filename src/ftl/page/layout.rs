@@ -117,7 +117,7 @@ impl Layout {
         let lists = 2 * u64::from(self.classes) + 2;
         let table = 4
             + tables::BlockRow::LEN as u64 * u64::from(self.blocks)
-            + lists * (7 + summary::ENTRY_LEN as u64 * u64::from(self.pages_per_block));
+            + lists * (6 + summary::ENTRY_LEN as u64 * u64::from(self.pages_per_block));
         (map_pages + directory.div_ceil(chunk) + table.div_ceil(chunk)) as u32
     }
 

@@ -18,6 +18,8 @@ pub mod flags {
     /// The page belongs to the checkpoint: it says where pages lie that the map on flash does not know yet, and the block table
     /// counts them already.
     pub const SNAPSHOT: u8 = 4;
+    /// No page of this session has no twin.
+    pub const MIRRORED: u8 = 8;
 }
 
 /// A page that was written: the logical page, its CRC-32, and where its content lay before ([`NO_PAGE`] for nowhere).
@@ -356,6 +358,9 @@ fn put_extent(
 fn read_extent(fields: &mut Reader<'_>, flags: u8, count: u16) -> Option<Record> {
     let address = fields.u32()?;
     let first = if flags & IN_ORDER == 0 { None } else { Some(fields.u32()?) };
+    if flags & (NEW | NEAR) == NEW | NEAR {
+        return None;
+    }
     let base = if flags & NEAR == 0 { None } else { Some(fields.u32()?) };
     let mut page = |i: u32| {
         Some(Written {
