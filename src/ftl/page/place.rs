@@ -53,10 +53,6 @@ impl Announced {
         self.len() == 0
     }
 
-    pub(super) fn contains(&self, block: Block) -> bool {
-        self.iter().any(|other| other == block)
-    }
-
     pub(super) fn remove(&mut self, block: Block) {
         Heat::BOTH.into_iter().for_each(|heat| self.pool(heat).retain(|&other| other != block));
     }
