@@ -226,7 +226,14 @@ impl Blocks {
     /// The blocks that hold data, are not being filled, and of which no page counts any more. Only when all that emptied them is
     /// durable may they be used for something else.
     pub(super) fn take_emptied(&mut self, is_open: impl Fn(Block) -> bool) -> Vec<Block> {
-        let mut emptied = core::mem::take(&mut self.emptied);
+        let emptied = self.emptied(is_open);
+        self.emptied.clear();
+        emptied
+    }
+
+    /// The same, which stay where they are.
+    pub(super) fn emptied(&self, is_open: impl Fn(Block) -> bool) -> Vec<Block> {
+        let mut emptied = self.emptied.clone();
         emptied.sort_unstable();
         emptied.dedup();
         emptied.retain(|&block| {
@@ -250,6 +257,12 @@ impl Blocks {
                 first: info.state == BlockState::Listed,
             })
         })
+    }
+
+    /// The block that was closed last.
+    pub(super) fn closed_last(&self) -> Option<Block> {
+        let closed = self.iter().filter(|&block| self.state(block) == BlockState::Closed);
+        closed.max_by_key(|&block| self.info(block).closed)
     }
 
     pub(super) fn bad(&self) -> impl Iterator<Item = Block> {

@@ -137,6 +137,7 @@ impl<H: FlashHardware> PageVolume<H> {
         let Some(pair) = self.chain.upcoming.pop_front() else { return Err(self.no_free_block()) };
         self.chain.pairs.push(pair);
         for block in pair {
+            self.tainted.remove(&block);
             self.hw.erase(block).map_err(|error| self.note_chain_failure(block, error))?;
             self.tainted.remove(&block);
         }

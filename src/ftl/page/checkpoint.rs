@@ -108,6 +108,16 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// Take a checkpoint into other blocks than those that the chain goes on in: the one answer to every trouble in it.
     pub(super) fn begin_chain_anew(&mut self) -> Result<()> {
+        self.chain_anew(false)
+    }
+
+    /// The same, with every map page that has changed.
+    pub(super) fn begin_chain_anew_with_map(&mut self) -> Result<()> {
+        self.make_room_for_map()?;
+        self.chain_anew(true)
+    }
+
+    fn chain_anew(&mut self, with_map: bool) -> Result<()> {
         loop {
             if let Some(block) = self.chain.failed.take() {
                 self.blocks.info_mut(block).failing = true;
@@ -118,7 +128,7 @@ impl<H: FlashHardware> PageVolume<H> {
             self.chain.slot = self.layout.pages_per_block;
             self.chain.half = false;
             self.log.unrepeated.clear();
-            let with_map = !self.snapshot_is_worth_it(1);
+            let with_map = with_map || !self.snapshot_is_worth_it(1);
             match self.try_checkpoint(true, with_map) {
                 Err(_) if self.chain.failed.is_some() => {}
                 done => return done.map_err(|error| self.in_doubt(error)),
@@ -146,6 +156,24 @@ impl<H: FlashHardware> PageVolume<H> {
         }
         // What was moved must be there before what points to it.
         self.hw.sync()?;
+        let (directory, pairs) = (self.map.directory.clone(), self.chain.pairs.len());
+        let written = self.write_checkpoint(with_map);
+        if written.is_err() && self.chain.failed.is_some() {
+            self.take_back_checkpoint(directory, pairs)?;
+        }
+        let (anchor, snapshot) = written?;
+        self.write_anchor(&anchor, self.sequence + 1)?;
+        if with_map {
+            self.map.settle();
+            self.host_pages_since_map = 0;
+        }
+        self.log = Log { pages: snapshot, ..Log::begin(self.log.next) };
+        self.enter_force(anchor)
+    }
+
+    /// Write map pages, directory, block table and, where the map was not written, the snapshot; the anchor that points to them,
+    /// and pages of the snapshot.
+    fn write_checkpoint(&mut self, with_map: bool) -> Result<(Anchor, u32)> {
         for index in self.map_pages_to_write(with_map) {
             self.write_map_page(index)?;
         }
@@ -159,13 +187,21 @@ impl<H: FlashHardware> PageVolume<H> {
             }
         };
         self.hw.sync()?;
-        self.write_anchor(&anchor, self.sequence + 1)?;
-        if with_map {
-            self.map.settle();
-            self.host_pages_since_map = 0;
+        Ok((anchor, snapshot))
+    }
+
+    /// The chain failed in the middle of a checkpoint: what it took, from its first pair of its own on, is there for another one.
+    fn take_back_checkpoint(&mut self, directory: Vec<u32>, pairs: usize) -> Result<()> {
+        self.map.directory = directory;
+        self.note_twins();
+        for block in self.chain.pairs.split_off(pairs).into_iter().flatten() {
+            if self.chain.failed == Some(block) {
+                self.retire(block)?;
+            } else {
+                self.blocks.set_state(block, BlockState::Free);
+            }
         }
-        self.log = Log { pages: snapshot, ..Log::begin(self.log.next) };
-        self.enter_force(anchor)
+        Ok(())
     }
 
     /// Write directory, block table and, where the map was not written, the snapshot; the anchor, and pages of the snapshot.
@@ -182,8 +218,8 @@ impl<H: FlashHardware> PageVolume<H> {
         for (i, page) in pages.iter().enumerate() {
             let flags = flags::SNAPSHOT | if i == last { flags::COMMIT } else { 0 };
             let head = ChainPage { flags, ..self.body_page(Kind::Log, self.log.next) };
-            let clock = self.committed_clock;
-            self.append_to_chain(head, Copies::Both, &|next| encode_page(next, clock, &[], page))?;
+            let clocks = (self.committed_clock, self.committed_clock);
+            self.append_to_chain(head, Copies::Both, &|next| encode_page(next, clocks, &[], page))?;
             self.log.next += 1;
         }
         Ok(pages.len() as u32)

@@ -1,13 +1,12 @@
 //! Garbage collection: making room by moving what still counts together; and static wear levelling, which moves what never
 //! changes.
 
-use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use super::PageVolume;
 use super::io::read_metadata;
-use super::layout::{Lpn, Ppn};
+use super::layout::{Layout, Lpn, Ppn};
 use super::log::Group;
 use super::map::physical;
 use super::stage::Change;
@@ -15,7 +14,7 @@ use crate::error::Result;
 use crate::flash::{Block, FlashError, FlashHardware, PageAddr};
 use crate::ftl::gc;
 use crate::onflash::paged::StoredPage;
-use crate::onflash::paged::head::Kind;
+use crate::onflash::paged::head::{Head, Kind, open};
 use crate::onflash::paged::log::Written;
 use crate::onflash::paged::map::MapEntry;
 use crate::onflash::paged::summary::Summary;
@@ -23,6 +22,9 @@ use crate::onflash::paged::tables::BlockState;
 
 /// The most blocks that are emptied before the log says so.
 const MOST_COMING: u32 = 4;
+
+/// Blocks closed by one transaction that are worth a block closed early, to prove that it was committed.
+const UNPROVEN_BLOCKS: u32 = 16;
 
 /// The most blocks that levelling moves at once.
 const MOVES_A_CHECK: u64 = 4;
@@ -45,11 +47,17 @@ impl<H: FlashHardware> PageVolume<H> {
             self.checkpoint()?;
         }
         while self.free_count() + self.coming <= self.low_watermark() {
+            if self.count_emptied() > self.coming {
+                // What was given up, not collected, is free for nothing.
+                self.write_group(Group::Pending)?;
+                continue;
+            }
             let tight = self.free_count() + self.coming < self.layout.floor();
             if !self.collect_next(tight)? {
                 break;
             }
-            if tight || self.coming >= MOST_COMING {
+            // What is coming is no use to a chain that fails.
+            if tight || self.coming >= MOST_COMING || self.free_count() < self.layout.floor() {
                 self.write_group(Group::Pending)?;
                 if self.log_is_long() {
                     self.checkpoint()?;
@@ -59,7 +67,20 @@ impl<H: FlashHardware> PageVolume<H> {
         if self.coming > 0 && self.free_count() <= self.layout.floor() {
             self.write_group(Group::Pending)?;
         }
+        if self.free_count() <= self.layout.floor() && self.chain_is_long() {
+            self.checkpoint()?;
+        }
         Ok(self.free_count() > self.layout.floor())
+    }
+
+    fn count_emptied(&self) -> u32 {
+        let open: Vec<Block> = self.open_blocks().collect();
+        self.blocks.emptied(|block| open.contains(&block)).len() as u32
+    }
+
+    /// Whether a checkpoint would leave the chain shorter.
+    fn chain_is_long(&self) -> bool {
+        self.chain.pairs.len() as u32 > self.layout.checkpoint_pairs() + 1
     }
 
     /// Collect the block that is best collected; whether there was one.
@@ -256,6 +277,9 @@ impl<H: FlashHardware> PageVolume<H> {
             self.empty_failing_blocks()?;
         }
         self.level()?;
+        if self.proof.unproven >= u64::from(UNPROVEN_BLOCKS * self.layout.data_pages()) {
+            self.prove_commit()?;
+        }
         if self.log_is_long() {
             self.checkpoint()?;
         }
@@ -307,6 +331,7 @@ impl<H: FlashHardware> PageVolume<H> {
 }
 
 /// A block's summary, put together.
+#[derive(Clone, Debug)]
 pub(super) struct BlockSummary {
     pub(super) contents: Contents,
     pub(super) class: u8,
@@ -319,41 +344,55 @@ pub(super) struct BlockSummary {
 /// The summary of a block; `None` where it has none that is whole.
 pub(super) fn read_summary<H: FlashHardware + ?Sized>(
     hw: &H,
-    layout: &super::layout::Layout,
+    layout: &Layout,
     volume: u32,
     block: Block,
 ) -> Result<Option<BlockSummary>> {
-    let mut whole: Option<BlockSummary> = None;
-    let mut parts: BTreeMap<u32, StoredPage> = BTreeMap::new();
+    let mut pages = Vec::new();
+    for at in layout.summary_places(block) {
+        match read_metadata(hw, at)?.of(Kind::Summary, volume, layout.address(at).0) {
+            Some(page) => pages.push(page),
+            None => return Ok(None),
+        }
+    }
+    Ok(put_together(layout, &pages))
+}
+
+/// The summary in all bytes of a block.
+pub(super) fn summary_in(layout: &Layout, volume: u32, block: Block, bytes: &[u8]) -> Option<BlockSummary> {
+    let mut pages = Vec::new();
+    for at in layout.summary_places(block) {
+        let from = at.page as usize * layout.page_size as usize;
+        let (head, payload) = open(bytes.get(from..from + layout.page_size as usize)?).ok()?;
+        head.expect(Kind::Summary, volume, layout.address(at).0).ok()?;
+        pages.push((head, payload.to_vec()));
+    }
+    put_together(layout, &pages)
+}
+
+fn put_together(layout: &Layout, pages: &[(Head, Vec<u8>)]) -> Option<BlockSummary> {
+    let (first, _) = pages.first()?;
+    let mut whole = BlockSummary {
+        contents: Vec::new(),
+        class: 0,
+        erases: first.erases,
+        committed_clock: first.number,
+        logical_len: 0,
+        epoch: first.epoch,
+    };
     let mut next = 0;
-    for part in 0..layout.summary_pages {
-        let at = PageAddr { block, page: layout.data_pages() + part };
-        let address = layout.address(at).0;
-        let Some((head, payload)) = read_metadata(hw, at)?.of(Kind::Summary, volume, address) else {
-            return Ok(None);
-        };
-        let Ok(summary) = Summary::decode(&payload) else { return Ok(None) };
-        for stored in &summary.pages {
-            if let Some(stored) = stored {
-                parts.insert(next, *stored);
-            }
+    for (head, payload) in pages {
+        // All parts are written at once.
+        if (head.erases, head.number) != (first.erases, first.number) {
+            return None;
+        }
+        let summary = Summary::decode(payload).ok()?;
+        whole.class = summary.class.min(layout.classes - 1);
+        whole.logical_len = summary.logical_len;
+        for stored in summary.pages {
+            whole.contents.extend(stored.map(|stored| (next, stored)));
             next += 1;
         }
-        // All parts are written at once.
-        if whole.as_ref().is_some_and(|w| w.erases != head.erases || w.committed_clock != head.number) {
-            return Ok(None);
-        }
-        whole = Some(BlockSummary {
-            contents: Vec::new(),
-            class: summary.class.min(layout.classes - 1),
-            erases: head.erases,
-            committed_clock: head.number,
-            logical_len: summary.logical_len,
-            epoch: head.epoch,
-        });
     }
-    if next > layout.data_pages() {
-        return Ok(None);
-    }
-    Ok(whole.map(|whole| BlockSummary { contents: parts.into_iter().collect(), ..whole }))
+    (next <= layout.data_pages()).then_some(whole)
 }

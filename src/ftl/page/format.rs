@@ -15,7 +15,7 @@ use super::layout::{Layout, MAX_PAGE_SIZE, MIN_LOG_PAIRS, MIN_PAGE_SIZE};
 use super::log::{Group, Log, Pending};
 use super::map::Map;
 use super::mount::all_anchors;
-use super::place::Announced;
+use super::place::{Announced, Proof};
 use super::stage::Staged;
 use super::zone::Zone;
 use super::{Mount, PageVolume, Session};
@@ -24,6 +24,7 @@ use crate::flash::{Block, FlashHardware, Inspected, PageAddr, marked_blocks};
 use crate::ftl::Volume;
 use crate::ftl::any::{FormatOptions, ReservedBlocks};
 use crate::ftl::block::Survey;
+use crate::ftl::block::slots::SlotId;
 use crate::ftl::gc::Heat;
 use crate::ftl::wear::WearPolicy;
 use crate::onflash::paged::NO_PAGE;
@@ -31,7 +32,7 @@ use crate::onflash::paged::anchor::{Anchor, VERSION};
 use crate::onflash::paged::tables::{BlockState, Directory};
 
 /// Percent of the good blocks that are kept as spare, if not asked for otherwise.
-pub const DEFAULT_SPARE_PERCENT: u32 = 7;
+pub(super) const DEFAULT_SPARE_PERCENT: u32 = 7;
 
 /// What a format would do: a plan that only looked, and can be carried out.
 #[derive(Clone, Debug)]
@@ -45,15 +46,17 @@ pub struct FormatPlan {
 
 /// What is known of a volume that was there.
 #[derive(Clone, Debug, Default)]
-struct Previous {
+pub(super) struct Previous {
     /// It is page-mapped and mounts.
-    mounts: bool,
+    pub(super) mounts: bool,
     /// Its erase counts, to be carried over.
-    erases: Option<Vec<u32>>,
-    bad: Vec<Block>,
+    pub(super) erases: Option<Vec<u32>>,
+    pub(super) bad: Vec<Block>,
     /// The highest volume id and anchor sequence that were found.
-    volume: Option<u32>,
-    sequence: u64,
+    pub(super) volume: Option<u32>,
+    pub(super) sequence: u64,
+    /// Blocks of the slots of a block-mapped volume: what is in them must not outlive it.
+    pub(super) slots: Vec<Block>,
 }
 
 impl FormatPlan {
@@ -87,6 +90,11 @@ impl FormatPlan {
             ))
         })?;
         Ok(Self { layout, bad, previous, afresh: options.afresh })
+    }
+
+    /// To put a volume back together.
+    pub(super) fn for_rebuild(layout: Layout, bad: BTreeSet<Block>, previous: Previous) -> Self {
+        Self { layout, bad, previous, afresh: false }
     }
 
     /// The largest logical length the fresh volume can take, in bytes.
@@ -156,7 +164,8 @@ impl FormatPlan {
                 hw.erase(block)?;
             }
         }
-        let mut volume = self.blank(hw, &erases);
+        let id = self.previous.volume.map_or_else(|| volume_id(&self.layout), |id| id.wrapping_add(1));
+        let mut volume = self.blank(hw, id, &erases);
         let claimed = |block: &Block| !self.bad.contains(block) && block.0 >= self.layout.zone_blocks;
         blocks.retain(claimed);
         volume.zone.planned = zone.into_iter().filter(|block| !self.bad.contains(block)).collect();
@@ -167,8 +176,7 @@ impl FormatPlan {
             pair.iter().for_each(|&block| volume.blocks.set_state(block, BlockState::Chain));
             volume.chain.upcoming.push_back(*pair);
         }
-        volume.first_checkpoint()?;
-        Ok(())
+        volume.first_checkpoint(&self.previous.slots)
     }
 
     fn pairs_of_first_checkpoint(&self) -> u32 {
@@ -179,7 +187,12 @@ impl FormatPlan {
     }
 
     /// The fresh volume, of which nothing is on flash yet.
-    fn blank<'a, H: FlashHardware>(&self, hw: &'a mut H, erases: &[u32]) -> PageVolume<&'a mut H> {
+    pub(super) fn blank<'a, H: FlashHardware>(
+        &self,
+        hw: &'a mut H,
+        volume: u32,
+        erases: &[u32],
+    ) -> PageVolume<&'a mut H> {
         let layout = self.layout;
         let geometry = *hw.geometry();
         let mut blocks = Blocks::new(&layout);
@@ -188,7 +201,6 @@ impl FormatPlan {
         }
         self.bad.iter().for_each(|&block| blocks.set_state(block, BlockState::Bad));
         let wear = super::DEFAULT_WEAR;
-        let volume = self.previous.volume.map_or_else(|| volume_id(&layout), |id| id.wrapping_add(1));
         // No chip lives to see the middle: such a number is damage, and leaves too few to go on from.
         let sequence =
             if self.previous.sequence < u64::from(u32::MAX / 2) { self.previous.sequence } else { 0 };
@@ -242,6 +254,7 @@ impl FormatPlan {
             staged: Staged::clean(0),
             coming: 0,
             tainted: BTreeSet::new(),
+            proof: Proof::default(),
             marked: BTreeSet::new(),
             failing: false,
             len: 0,
@@ -257,6 +270,7 @@ impl FormatPlan {
             has_table: true,
             read_only: None,
             fallback: None,
+            older: false,
             warnings: Vec::new(),
             copies: Vec::new(),
             commits: 0,
@@ -265,11 +279,26 @@ impl FormatPlan {
 }
 
 impl<H: FlashHardware> PageVolume<H> {
-    /// The first checkpoint of a fresh volume, and the end of the session that made it.
-    fn first_checkpoint(&mut self) -> Result<()> {
+    /// The first checkpoint of a volume, and the end of the session that made it. What is left of another one in the anchor zone,
+    /// and in `remains`, is erased.
+    pub(super) fn first_checkpoint(&mut self, remains: &[Block]) -> Result<()> {
         match self.try_checkpoint(true, true) {
             Err(_) if self.chain.failed.is_some() => self.begin_chain_anew()?,
             done => done?,
+        }
+        let mut stale = Vec::new();
+        for block in self.good_zone_blocks().filter(|block| !self.zone.blocks.contains(block)) {
+            if !read_metadata(&self.hw, PageAddr { block, page: 0 })?.is_erased() {
+                stale.push(block);
+            }
+        }
+        let free = |block: &&Block| self.blocks.state(**block) == BlockState::Free;
+        stale.extend(remains.iter().filter(free));
+        stale.iter().for_each(|&block| self.announce_erase(block));
+        self.write_group(Group::Erases)?;
+        for block in stale {
+            let erased = self.hw.erase(block);
+            self.or_bad(block, erased)?;
         }
         self.end()
     }
@@ -354,6 +383,8 @@ impl Previous {
                 hw.geometry().blocks(),
             );
             previous.bad = table.iter().collect();
+            let slots = SlotId::BOTH.iter().flat_map(|slot| slot.blocks(&survey.layout));
+            previous.slots = slots.collect();
             previous.erases = carry_wear.then(|| choice.metadata.erase_counts.clone());
             return Ok(previous);
         }

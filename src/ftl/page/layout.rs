@@ -41,13 +41,13 @@ pub struct Layout {
 }
 
 /// The least page size: an anchor must fit.
-pub const MIN_PAGE_SIZE: u32 = 256;
+pub(super) const MIN_PAGE_SIZE: u32 = 256;
 /// The largest page size: a payload's length has 16 bits.
-pub const MAX_PAGE_SIZE: u32 = 32_768;
+pub(super) const MAX_PAGE_SIZE: u32 = 32_768;
 /// The most pages a block.
-pub const MAX_PAGES_PER_BLOCK: u32 = 16_384;
+pub(super) const MAX_PAGES_PER_BLOCK: u32 = 16_384;
 /// The most streams: a class has four bits, and more than this gain nothing.
-pub const MAX_CLASSES: u8 = 8;
+pub(super) const MAX_CLASSES: u8 = 8;
 
 impl Layout {
     /// The layout for a chip, but for capacity and reserve; `None` where a block has no room for data and its summary, or a
@@ -213,6 +213,11 @@ impl Layout {
         Ppn(at.block.0 * self.pages_per_block + at.page)
     }
 
+    /// The pages of a block's summary.
+    pub fn summary_places(&self, block: Block) -> impl Iterator<Item = PageAddr> + use<> {
+        (self.data_pages()..self.pages_per_block).map(move |page| PageAddr { block, page })
+    }
+
     /// Every logical page that can be written.
     pub fn iter_logical(&self) -> impl Iterator<Item = Lpn> + use<> {
         (0..self.capacity_pages).map(Lpn)
@@ -223,7 +228,7 @@ impl Layout {
 pub(super) const SNAPSHOT_ENTRY: u64 = 9;
 
 /// Pairs of blocks that the log has at the least before it asks for a checkpoint.
-pub const MIN_LOG_PAIRS: u32 = 2;
+pub(super) const MIN_LOG_PAIRS: u32 = 2;
 
 #[cfg(test)]
 mod tests {

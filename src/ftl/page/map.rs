@@ -235,7 +235,7 @@ impl Map {
         }
         written.sort_unstable_by_key(|&(page, _)| page);
         let lost = if lost.is_empty() { None } else { Some(Record::Lost(lost)) };
-        gone.into_iter().chain(lost).chain(extents(written)).collect()
+        gone.into_iter().chain(lost).chain(extents(written, false)).collect()
     }
 
     pub(super) fn changes(&self) -> usize {
@@ -250,15 +250,6 @@ impl Map {
         let empty = self.directory.get(index as usize) == Some(&NO_PAGE)
             && self.overlay.range(logical..Lpn(next)).next().is_none();
         empty.then_some(Lpn(next))
-    }
-}
-
-/// What an address in a log record or a map entry says.
-pub(super) fn entry_of(address: u32, crc: u32) -> MapEntry {
-    match address {
-        NO_PAGE => MapEntry::Unmapped,
-        LOST_PAGE => MapEntry::Lost,
-        address => MapEntry::At { address, crc },
     }
 }
 

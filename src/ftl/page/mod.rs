@@ -17,16 +17,20 @@ mod blocks;
 mod chain;
 mod checkpoint;
 mod collect;
+mod evidence;
 mod format;
 mod io;
 mod layout;
 mod log;
 mod map;
+mod mend;
 mod mount;
 mod place;
+mod rebuild;
 mod replay;
 mod session;
 mod stage;
+mod verify;
 mod walk;
 mod zone;
 
@@ -39,7 +43,7 @@ use self::blocks::Blocks;
 use self::chain::Chain;
 use self::log::{Group, Log, Pending};
 use self::map::{Map, physical};
-use self::place::Announced;
+use self::place::{Announced, Proof};
 use self::stage::Staged;
 use self::zone::Zone;
 use super::wear::WearPolicy;
@@ -53,6 +57,8 @@ use crate::onflash::paged::tables::BlockState;
 pub use self::format::FormatPlan;
 pub use self::layout::{Layout, Lpn, Ppn};
 pub use self::mount::{metadata, shows_a_volume};
+pub use self::rebuild::{Rebuilt, plan_rebuild, rebuild};
+pub use self::verify::{BlockContent, DamagedAnchor, MapContent, StoredAt, SummaryEntry, damaged_anchors};
 
 /// When wear is levelled, unless a volume says otherwise.
 pub const DEFAULT_WEAR: WearPolicy = WearPolicy { interval: 4, threshold: 7 };
@@ -131,6 +137,7 @@ pub struct PageVolume<H> {
     coming: u32,
     /// Blocks whose summaries may name pages that were never committed.
     tainted: BTreeSet<Block>,
+    proof: Proof,
     /// Blocks that the chip marks as bad.
     marked: BTreeSet<Block>,
     /// There are blocks to be emptied because they failed.
@@ -154,6 +161,8 @@ pub struct PageVolume<H> {
     has_table: bool,
     read_only: Option<String>,
     fallback: Option<String>,
+    /// What mounts is not the newest state.
+    older: bool,
     warnings: Vec<String>,
     copies: Vec<MetadataCopy>,
     commits: u64,

@@ -12,7 +12,7 @@ use super::io::{Reading, fingerprint, read_metadata};
 use super::layout::Layout;
 use super::log::{Log, Pending};
 use super::map::Map;
-use super::place::Announced;
+use super::place::{Announced, Proof};
 use super::replay::{CleanEnd, Replayed};
 use super::stage::Staged;
 use super::walk::Walker;
@@ -40,6 +40,19 @@ struct Loaded {
     damaged: Vec<(PageAddr, String)>,
     /// Why there is no block table.
     no_table: Option<String>,
+}
+
+impl Loaded {
+    /// Where a block of the zone failed while an anchor was written, only the anchor itself tells how often the block that
+    /// took its place was erased.
+    fn take_counts_of(&mut self, survey: &ZoneSurvey) {
+        let Some(blocks) = &mut self.replayed.blocks else { return };
+        for (found, _) in &survey.newest {
+            if found.head.volume == self.anchor.head.volume && found.at.block.0 < self.layout.zone_blocks {
+                blocks.at_least(found.at.block, found.head.erases);
+            }
+        }
+    }
 }
 
 /// Whether anything on the chip shows a volume of this format.
@@ -202,6 +215,7 @@ impl<H: FlashHardware> PageVolume<H> {
         let newest = survey.newest.first().map(|(found, _)| found.head.number);
         let is_newest = newest == Some(loaded.anchor.head.number);
         let zone = zone_of(&survey, &loaded.anchor);
+        loaded.take_counts_of(&survey);
         let clean = match loaded.replayed.clean.take() {
             Some(end)
                 if loaded.replayed.clean_twice
@@ -256,6 +270,7 @@ impl<H: FlashHardware> PageVolume<H> {
             threshold: anchor.anchor.wear_threshold,
         };
         let session = if clean.is_some() && next.is_some() { Session::Clean } else { Session::Unclean };
+        let proof = Proof::by(blocks.closed_last(), replayed.clock);
         let mut volume = Self {
             hw,
             layout,
@@ -284,6 +299,7 @@ impl<H: FlashHardware> PageVolume<H> {
             staged: Staged::clean(replayed.len),
             coming: 0,
             tainted: BTreeSet::new(),
+            proof,
             marked: BTreeSet::new(),
             failing: false,
             len: replayed.len,
@@ -299,6 +315,7 @@ impl<H: FlashHardware> PageVolume<H> {
             has_table,
             read_only: None,
             fallback: None,
+            older: false,
             warnings: Vec::new(),
             copies: Vec::new(),
             commits: 0,
@@ -334,7 +351,8 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     fn with_findings(mut self, findings: Findings, survey: &ZoneSurvey, options: &Mount) -> Self {
-        let Findings { fallback, read_only, warnings } = findings;
+        let Findings { fallback, read_only, older, warnings } = findings;
+        self.older = older;
         self.read_only = read_only.or_else(|| self.why_read_only());
         self.fallback = fallback;
         self.warnings = warnings;
@@ -342,7 +360,7 @@ impl<H: FlashHardware> PageVolume<H> {
         self.copies = self.describe_copies(survey);
         self.add_warnings();
         if options.read_only {
-            self.read_only.get_or_insert_with(|| "it was mounted read-only".to_string());
+            self.read_only.get_or_insert_with(|| crate::ftl::MOUNTED_READ_ONLY.to_string());
         }
         self
     }
@@ -396,7 +414,7 @@ impl<H: FlashHardware> PageVolume<H> {
         {
             for &block in pair {
                 copies.push(MetadataCopy {
-                    location: format!("log, {} pages", self.log.pages),
+                    location: "log".to_string(),
                     at: PageAddr { block, page: 0 },
                     state: CopyState::Current,
                     sequence: Some(self.sequence),
@@ -440,6 +458,8 @@ fn settle_states(
         may_be_used.extend(inside.map(|&b| Block(b)));
     }
     let class = layout.classes / 2;
+    // Its summary proves what is committed, whatever else it holds.
+    let last = blocks.closed_last();
     for block in blocks.iter() {
         let is_open = open.contains(&Some(block));
         match blocks.state(block) {
@@ -463,7 +483,7 @@ fn settle_states(
             _ => {}
         }
         let info = blocks.info(block);
-        let empty = info.live == 0 && !is_open;
+        let empty = info.live == 0 && !is_open && Some(block) != last;
         if empty && matches!(info.state, BlockState::Closed | BlockState::Listed) && clean.is_some() {
             blocks.set_state(block, BlockState::Free);
         }
@@ -544,12 +564,14 @@ fn newer_than<H: FlashHardware>(hw: &H, loaded: &Loaded) -> Result<Option<String
 struct Findings {
     fallback: Option<String>,
     read_only: Option<String>,
+    older: bool,
     warnings: Vec<String>,
 }
 
 impl Findings {
     /// This is not the newest state.
     fn stale(&mut self, reason: String) {
+        self.older = true;
         self.read_only.get_or_insert_with(|| reason.clone());
         self.fallback.get_or_insert(reason);
     }

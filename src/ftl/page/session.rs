@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::collect::read_summary;
 use super::io::{Reading, fingerprint, read_metadata};
 use super::log::{Group, encode_group};
-use super::place::Announced;
+use super::place::{Announced, Proof};
 use super::{PageVolume, Session};
 use crate::error::Result;
 use crate::flash::{Block, FlashHardware, PageAddr};
@@ -23,7 +23,7 @@ impl<H: FlashHardware> PageVolume<H> {
     pub(super) fn begin_session(&mut self) -> Result<()> {
         self.check_writable()?;
         match self.session {
-            Session::Active => return Ok(()),
+            Session::Active => return self.check_reserve(),
             Session::Clean => self.go_on()?,
             Session::Unclean => self.recover()?,
         }
@@ -64,6 +64,7 @@ impl<H: FlashHardware> PageVolume<H> {
     /// Go on after a session that was cut short. What it was filling is never filled on; a checkpoint goes into other blocks, and
     /// the anchor into others than the pair in doubt.
     fn recover(&mut self) -> Result<()> {
+        self.open.fill(None);
         self.judge_blocks()?;
         self.begin_chain_anew_in_doubt()?;
         self.check_reserve()
@@ -85,6 +86,8 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// What the blocks are that may have been written since the checkpoint: closed ones have a summary.
     fn judge_blocks(&mut self) -> Result<()> {
+        let mut stamps = Vec::new();
+        let mut proof = Proof::default();
         for block in self.blocks.iter() {
             let state = self.blocks.state(block);
             if matches!(state, BlockState::Zone | BlockState::Bad | BlockState::Chain) {
@@ -98,6 +101,11 @@ impl<H: FlashHardware> PageVolume<H> {
                 let info = self.blocks.info_mut(block);
                 (info.class, info.closed) = (class, closed);
             }
+            if let Some(summary) = summary.as_ref().filter(|s| s.committed_clock >= proof.clock()) {
+                proof = Proof::by(Some(block), summary.committed_clock);
+            }
+            let pages = summary.iter().flat_map(|s| s.contents.iter().map(|(_, stored)| stored.stamp));
+            stamps.extend(pages.filter(|&stamp| stamp > proof.clock() && stamp <= self.committed_clock));
             let uncommitted = |s: &super::collect::BlockSummary| {
                 s.contents.iter().any(|(_, stored)| stored.stamp > self.committed_clock)
             };
@@ -107,6 +115,9 @@ impl<H: FlashHardware> PageVolume<H> {
             let info = self.blocks.info(block);
             match self.blocks.state(block) {
                 BlockState::Announced => self.blocks.set_state(block, BlockState::Free),
+                BlockState::Closed | BlockState::Listed if info.live == 0 && info.failing => {
+                    self.retire(block)?;
+                }
                 // Free as soon as the checkpoint is in force.
                 BlockState::Closed | BlockState::Listed if self.doubtful.contains(&block) => {
                     self.blocks.note_emptied(block);
@@ -117,6 +128,14 @@ impl<H: FlashHardware> PageVolume<H> {
                 _ => {}
             }
         }
+        proof.unproven = stamps.into_iter().filter(|&stamp| stamp > proof.clock()).count() as u64;
+        if proof.block().is_some_and(|block| self.blocks.state(block) != BlockState::Closed) {
+            // It may be erased at any time.
+            let unproven = proof.unproven.max(1);
+            proof = Proof::by(None, proof.clock());
+            proof.unproven = unproven;
+        }
+        self.proof = proof;
         Ok(())
     }
 
@@ -170,6 +189,9 @@ impl<H: FlashHardware> PageVolume<H> {
         if self.failing {
             self.empty_failing_blocks()?;
         }
+        if self.proof.unproven > 0 {
+            self.prove_commit()?;
+        }
         self.write_group(Group::Pending)?;
         if self.log.pages > MAX_PAGES_AT_END || self.log.holds_discards {
             self.checkpoint_for_end(MAX_PAGES_AT_END / 2)?;
@@ -189,8 +211,8 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     fn write_clean_record(&mut self) -> Result<()> {
-        // A page that is programmed may lead the chain to its next pair: that must be known before, and the log must say that it
-        // may be erased.
+        // A page that is programmed may lead the chain to its next pair, so that must be known before; and the log must say that
+        // the pair after that one may be erased.
         loop {
             if self.chain.slot == self.layout.pages_per_block {
                 self.turn_over()?;

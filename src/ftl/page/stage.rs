@@ -159,8 +159,10 @@ impl<H: FlashHardware> PageVolume<H> {
             let whole = at.is_multiple_of(size) && (stop - at == size || stop == self.staged.len);
             if whole {
                 let after = Lpn(if end == self.staged.len { end.div_ceil(size) } else { end / size } as u32);
-                if self.staged.open.as_ref().is_some_and(|o| (logical..after).contains(&o.logical)) {
-                    self.staged.open = None;
+                match &self.staged.open {
+                    Some(open) if (logical..after).contains(&open.logical) => self.staged.open = None,
+                    // What was written before must not be committed after.
+                    _ => self.flush_open()?,
                 }
                 self.unmap(logical, after)?;
                 at = (u64::from(after.0) * size).min(end);
@@ -274,12 +276,12 @@ impl<H: FlashHardware> PageVolume<H> {
     fn place(&mut self, logical: Lpn, data: &[u8]) -> Result<()> {
         if !self.make_room()? {
             if self.staged.pages.is_empty() {
-                return Err(self.no_free_block());
+                return Err(self.no_room());
             }
             self.commit()?;
             self.check_writable()?;
             if !self.make_room()? {
-                return Err(self.no_free_block());
+                return Err(self.no_room());
             }
         }
         if self.clock >= MAX_CLOCK {
@@ -296,6 +298,14 @@ impl<H: FlashHardware> PageVolume<H> {
         // Not the length that is being written to: a commit in the middle takes the pages in order.
         self.staged.placed_len = self.staged.reached_len;
         Ok(())
+    }
+
+    /// There is no room, which is no wonder where more blocks are bad than were reserved for that.
+    fn no_room(&mut self) -> Error {
+        match self.check_reserve() {
+            Err(error) => error,
+            Ok(()) => self.no_free_block(),
+        }
     }
 
     /// The stream for new content of `logical`.

@@ -1,0 +1,461 @@
+//! What becomes of a page-mapped volume when a block is lost, a bit flips, or anchors vanish.
+
+#![forbid(unsafe_code)]
+
+#[path = "support/paged.rs"]
+mod paged;
+
+use std::collections::BTreeSet;
+
+use nandimg::Error;
+use nandimg::flash::faults::{LatentFault, Tearable};
+use nandimg::flash::{Block, FlashHardware, Geometry, Operation, PageAddr};
+use nandimg::ftl::page::{Lpn, Mount, PageVolume};
+use nandimg::ftl::{BlockUse, Volume};
+use nandimg::onflash::paged::head::Kind;
+use nandimg::onflash::paged::map::MapEntry;
+use nandimg::prng::SplitMix64;
+
+use paged::{
+    Chip, Paged, Replay, Used, assert_same, check_books, content, formatted, geometry, mount, overwrite,
+    read_only, used,
+};
+
+const MIRROR: Mount = Mount {
+    read_only: false,
+    sequence: None,
+    wear: None,
+    cached_map_pages: usize::MAX,
+    block_table: true,
+    mirror_every_commit: true,
+};
+
+fn small() -> Geometry {
+    geometry(256, 8, 64)
+}
+
+/// A chip with blocks enough for eight anchor blocks and several streams.
+fn larger() -> Geometry {
+    geometry(256, 16, 260)
+}
+
+fn blocks(geometry: Geometry) -> impl Iterator<Item = Block> {
+    geometry.iter_blocks()
+}
+
+/// Logical pages that lie in `block`.
+fn pages_in<H: FlashHardware>(volume: &PageVolume<H>, block: Block) -> BTreeSet<u32> {
+    let layout = *volume.layout();
+    let lies_there = |logical: &Lpn| match volume.entry(*logical).expect("the map reads") {
+        MapEntry::At { address, .. } => address / layout.pages_per_block == block.0,
+        _ => false,
+    };
+    layout.iter_logical().filter(lies_there).map(|logical| logical.0).collect()
+}
+
+/// Read each page by itself: those of `lost` are named as unreadable, the others are as expected.
+fn check_pages<H: FlashHardware>(
+    volume: &PageVolume<H>,
+    expected: &[u8],
+    lost: &BTreeSet<u32>,
+    block: Block,
+) {
+    assert_eq!(volume.len(), expected.len() as u64);
+    let size = volume.layout().page_size as usize;
+    for (logical, page) in (0..).zip(expected.chunks(size)) {
+        let mut found = vec![0; page.len()];
+        let offset = u64::from(logical) * size as u64;
+        match volume.read(offset, &mut found) {
+            Ok(()) => {
+                assert!(!lost.contains(&logical), "logical page {logical} cannot be read");
+                assert!(found == page, "logical page {logical}");
+            }
+            Err(Error::Unreadable { offset: named, at, reason, .. }) if lost.contains(&logical) => {
+                assert_eq!(named, offset, "{reason}");
+                assert!(at.is_none_or(|at| at.block == block), "{at:?}: {reason}");
+            }
+            Err(error) => panic!("logical page {logical}: {error}"),
+        }
+    }
+}
+
+/// Write on, also in further sessions; nothing that was acknowledged is lost.
+fn write_on(mut volume: Paged, expected: &mut [u8], rng: &mut SplitMix64) -> Paged {
+    for writes in [3, 60, 200] {
+        overwrite(&mut volume, expected, rng, writes).unwrap();
+        volume.end().unwrap();
+        volume = mount(volume.into_flash());
+        assert_same(&content(&volume), expected, "after another mount");
+        check_books(&volume);
+    }
+    volume
+}
+
+#[test]
+fn any_block_may_be_marked_bad() {
+    for (geometry, end) in [(small(), true), (small(), false), (larger(), true)] {
+        let used = used(geometry, 1, 60, end, &Mount::default());
+        for block in blocks(geometry) {
+            let _replay = Replay(format!("{block} of {geometry:?}, ended {end}"));
+            let Used { mut chip, content: mut expected, .. } = used.clone();
+            chip.inner_mut().set_factory_bad(block);
+            let before = chip.inner().data().to_vec();
+            let volume = PageVolume::mount(chip, &read_only()).expect("the volume mounts");
+            assert_same(&content(&volume), &expected, "read-only");
+            let chip = volume.into_flash();
+            assert!(chip.inner().data() == before, "a read-only mount changes nothing");
+            let volume = mount(chip);
+            assert_same(&content(&volume), &expected, "before anything is written");
+            let volume = write_on(volume, &mut expected, &mut SplitMix64::new(u64::from(block.0)));
+            assert_eq!(volume.block_use(block), BlockUse::Bad);
+            assert!(pages_in(&volume, block).is_empty(), "what lay in {block} has moved");
+        }
+    }
+}
+
+#[test]
+fn any_block_may_become_unreadable() {
+    for (geometry, end, for_ever) in
+        [(small(), true, false), (small(), true, true), (small(), false, false), (larger(), true, false)]
+    {
+        let used = used(geometry, 2, 60, end, &MIRROR);
+        let healthy = mount(used.chip.clone());
+        for block in blocks(geometry) {
+            let _replay = Replay(format!("{block} of {geometry:?}, ended {end}, for ever {for_ever}"));
+            let Used { mut chip, content: mut expected, .. } = used.clone();
+            let lost = pages_in(&healthy, block);
+            if for_ever {
+                chip.latent_mut().add(LatentFault { block: block.0, on: Operation::Read, after: 0 });
+            } else {
+                // What is programmed later is another matter.
+                programmed(&chip, block).into_iter().for_each(|page| chip.set_unreadable(page));
+            }
+            let volume = PageVolume::mount(chip, &read_only()).expect("the volume mounts");
+            check_pages(&volume, &expected, &lost, block);
+            let mut volume = mount(volume.into_flash());
+            check_pages(&volume, &expected, &lost, block);
+            if for_ever {
+                continue;
+            }
+            let mut rng = SplitMix64::new(u64::from(block.0));
+            let writes = blind_writes(&mut volume, &mut expected, &mut rng, 30);
+            let lost: BTreeSet<u32> = lost.difference(&writes).copied().collect();
+            check_pages(&volume, &expected, &lost, block);
+            volume.end().unwrap();
+            let mut volume = mount(volume.into_flash());
+            check_pages(&volume, &expected, &lost, block);
+            let writes = blind_writes(&mut volume, &mut expected, &mut rng, 400);
+            let lost: BTreeSet<u32> = lost.difference(&writes).copied().collect();
+            volume.end().unwrap();
+            let volume = mount(volume.into_flash());
+            check_pages(&volume, &expected, &lost, block);
+            check_books(&volume);
+        }
+    }
+}
+
+/// Pages of a block that hold something.
+fn programmed(chip: &Chip, block: Block) -> Vec<PageAddr> {
+    let geometry = *chip.geometry();
+    let size = geometry.page_size() as usize;
+    let data = chip.inner().data()[block.index() * geometry.block_size() as usize..].chunks(size);
+    let pages = geometry.iter_pages(block).zip(data);
+    pages.filter(|(_, data)| data.iter().any(|&byte| byte != 0xFF)).map(|(at, _)| at).collect()
+}
+
+/// Write whole pages; which.
+fn blind_writes(volume: &mut Paged, expected: &mut [u8], rng: &mut SplitMix64, writes: u32) -> BTreeSet<u32> {
+    let size = volume.layout().page_size as usize;
+    let whole = expected.len() / size;
+    let mut written = BTreeSet::new();
+    for _ in 0..writes {
+        let logical = rng.below(whole as u64);
+        let data = paged::bytes(rng, size as u64);
+        volume.write(logical * size as u64, &data).unwrap();
+        expected[logical as usize * size..][..size].copy_from_slice(&data);
+        written.insert(logical as u32);
+        if rng.below(3) == 0 {
+            volume.sync().unwrap();
+        }
+    }
+    volume.sync().unwrap();
+    written
+}
+
+#[test]
+fn any_block_may_fail_when_it_is_next_used() {
+    for (geometry, end) in [(small(), true), (small(), false), (larger(), true)] {
+        let used = used(geometry, 3, 60, end, &Mount::default());
+        for block in blocks(geometry) {
+            for (on, after) in [(Operation::Erase, 0), (Operation::Program, 0), (Operation::Program, 5)] {
+                let _replay = Replay(format!("{block} of {geometry:?}, {on:?} after {after}, ended {end}"));
+                let Used { mut chip, content: mut expected, .. } = used.clone();
+                chip.latent_mut().add(LatentFault { block: block.0, on, after });
+                let volume = mount(chip);
+                write_on(volume, &mut expected, &mut SplitMix64::new(u64::from(block.0)));
+            }
+        }
+    }
+}
+
+/// Blocks fail, one after the other, until no more are in reserve; then all can still be read.
+#[test]
+fn blocks_fail_until_the_reserve_is_used_up() {
+    for seed in 0..30 {
+        let geometry = if seed % 3 == 0 { larger() } else { small() };
+        let _replay = Replay(format!("seed {seed} of {geometry:?}"));
+        let mut rng = SplitMix64::new(seed);
+        let Used { chip, content: mut expected, .. } = used(geometry, seed, 20, true, &Mount::default());
+        let mut volume = mount(chip);
+        let mut bad = 0;
+        while volume.read_only().is_none() {
+            assert!(bad < geometry.blocks() / 2, "so many blocks fail, and all goes on");
+            let mut chip = volume.into_flash();
+            let good: Vec<Block> =
+                blocks(geometry).filter(|&b| b.0 >= 8 && !chip.is_bad(b).unwrap()).collect();
+            let block = good[rng.below(good.len() as u64) as usize];
+            match rng.below(3) {
+                0 => chip.inner_mut().set_factory_bad(block),
+                1 => chip.latent_mut().add(LatentFault { block: block.0, on: Operation::Erase, after: 0 }),
+                _ => chip.latent_mut().add(LatentFault {
+                    block: block.0,
+                    on: Operation::Program,
+                    after: rng.below(7),
+                }),
+            }
+            volume = mount(chip);
+            assert_same(&content(&volume), &expected, "before anything is written");
+            match overwrite(&mut volume, &mut expected, &mut rng, 200) {
+                Ok(()) => {
+                    if rng.below(2) == 0 {
+                        match volume.end() {
+                            Ok(()) => {}
+                            Err(error) => assert!(matches!(error, Error::ReadOnly(_)), "{error}"),
+                        }
+                    }
+                }
+                Err(error) => {
+                    assert!(matches!(error, Error::ReadOnly(_)), "{error}");
+                    assert!(volume.read_only().is_some(), "{error}");
+                }
+            }
+            volume.rollback();
+            assert_same(&content(&volume), &expected, "after writing");
+            bad = volume.bad_blocks().len() as u32;
+            volume = mount(volume.into_flash());
+        }
+        assert!(bad > volume.layout().reserve_blocks, "{bad}: {:?}", volume.read_only());
+        assert_same(&content(&volume), &expected, "when the reserve is used up");
+        let error = volume.write(0, &[1]).unwrap_err();
+        assert!(error.to_string().contains("reserved"), "{error}");
+    }
+}
+
+/// Flip a bit. The chip does not notice: it takes the block for one that can be programmed on.
+fn flip(chip: &mut Chip, at: PageAddr, bit: u32) {
+    let geometry = *chip.geometry();
+    let start = (at.block.0 * geometry.block_size() + at.page * geometry.page_size()) as usize;
+    chip.inner_mut().data_mut()[start + bit as usize / 8] ^= 1 << (bit % 8);
+}
+
+/// Flip bits of `used`; `strict` where nothing may be lost.
+fn flip_bits(used: &Used, pages: impl IntoIterator<Item = PageAddr>, step: u32, strict: bool) {
+    let size = used.chip.geometry().page_size();
+    let mut chip = used.chip.clone();
+    let mut count = 0;
+    for at in pages {
+        for byte in (at.page % step..size).step_by(step as usize) {
+            let bit = byte * 8 + (byte / step + at.page + at.block.0) % 8;
+            let _replay = Replay(format!("bit {bit} of {at}"));
+            flip(&mut chip, at, bit);
+            count += 1;
+            let go_on = count % 97 == 0;
+            if go_on {
+                let mut volume = mount(chip.clone());
+                let mut expected = used.content.clone();
+                if look(&volume, used, strict) {
+                    blind_writes(&mut volume, &mut expected, &mut SplitMix64::new(count), 20);
+                    look(&volume, &Used { content: expected.clone(), ..used.clone() }, strict);
+                    volume.end().unwrap();
+                    let volume = mount(volume.into_flash());
+                    look(&volume, &Used { content: expected, ..used.clone() }, strict);
+                }
+            } else {
+                let volume = PageVolume::mount(&mut chip, &Mount::default()).expect("the volume mounts");
+                look(&volume, used, strict);
+            }
+            flip(&mut chip, at, bit);
+        }
+    }
+    println!("{count} bits");
+    assert!(chip.inner().data() == used.chip.inner().data());
+}
+
+/// That every page is right, or says that it cannot be read; whether nothing is older than it was.
+fn look<H: FlashHardware>(volume: &PageVolume<H>, used: &Used, strict: bool) -> bool {
+    let mut found = vec![0; volume.len() as usize];
+    if !strict && volume.fallback().is_some() && volume.read(0, &mut found).is_ok() && found == used.before {
+        return false;
+    }
+    assert_eq!(volume.read_only(), None);
+    assert_eq!(volume.len(), used.content.len() as u64);
+    let size = volume.layout().page_size as usize;
+    let mut unreadable = 0;
+    for (offset, page) in (0..).step_by(size).zip(used.content.chunks(size)) {
+        let mut found = vec![0; page.len()];
+        match volume.read(offset, &mut found) {
+            Ok(()) => assert!(found == page, "the page at {offset}"),
+            Err(Error::Unreadable { offset: named, .. }) => {
+                assert_eq!(named, offset);
+                unreadable += 1;
+            }
+            Err(error) => panic!("the page at {offset}: {error}"),
+        }
+    }
+    assert!(unreadable <= 1, "{unreadable} pages cannot be read");
+    true
+}
+
+fn metadata(chip: &Chip) -> Vec<PageAddr> {
+    let pages = paged::metadata_pages(chip);
+    pages.into_iter().filter(|(_, head)| head.kind != Kind::Summary).map(|(at, _)| at).collect()
+}
+
+fn other_pages(chip: &Chip) -> Vec<PageAddr> {
+    let metadata: BTreeSet<PageAddr> = metadata(chip).into_iter().collect();
+    let geometry = *chip.geometry();
+    let pages = geometry.iter_blocks().flat_map(|block| geometry.iter_pages(block));
+    pages.filter(|at| !metadata.contains(at)).collect()
+}
+
+#[test]
+fn any_bit_may_flip_after_a_clean_end() {
+    let used = used(small(), 4, 64, true, &Mount::default());
+    flip_bits(&used, metadata(&used.chip), 1, true);
+    flip_bits(&used, other_pages(&used.chip), 37, true);
+}
+
+#[test]
+fn any_bit_may_flip_after_a_kill() {
+    for (options, strict) in [(MIRROR, true), (Mount::default(), false)] {
+        let used = used(small(), 5, 64, false, &options);
+        flip_bits(&used, metadata(&used.chip), 2, strict);
+        flip_bits(&used, other_pages(&used.chip), 61, strict);
+    }
+}
+
+/// How an anchor goes.
+#[derive(Clone, Copy, Debug)]
+enum Gone {
+    Unreadable,
+    Erased,
+    Garbage,
+}
+
+impl Gone {
+    const ALL: [Self; 3] = [Self::Unreadable, Self::Erased, Self::Garbage];
+
+    fn apply(self, chip: &mut Chip, at: PageAddr) {
+        let size = chip.geometry().page_size();
+        match self {
+            Self::Unreadable => chip.set_unreadable(at),
+            Self::Erased => chip.inner_mut().overwrite(at, &vec![0xFF; size as usize]).unwrap(),
+            Self::Garbage => {
+                let garbage = paged::bytes(&mut SplitMix64::new(7), size.into());
+                chip.inner_mut().overwrite(at, &garbage).unwrap();
+            }
+        }
+    }
+}
+
+/// That what mounts is the newest state, or says that it is not.
+fn never_silently_old(chip: Chip, expected: &[u8]) -> &'static str {
+    let volume = match PageVolume::mount(chip, &Mount::default()) {
+        Ok(volume) => volume,
+        Err(Error::Unmountable(reason)) => {
+            assert!(!reason.is_empty());
+            return "unmountable";
+        }
+        Err(error) => panic!("{error}"),
+    };
+    let mut found = vec![0; volume.len() as usize];
+    let is_newest = volume.read(0, &mut found).is_ok() && found == expected;
+    if is_newest && volume.read_only().is_none() {
+        write_on(volume, &mut found, &mut SplitMix64::new(1));
+        return "newest, written on";
+    }
+    if is_newest {
+        return "newest";
+    }
+    assert!(
+        volume.read_only().is_some() && volume.fallback().is_some(),
+        "an older state, and nothing says so"
+    );
+    "older"
+}
+
+/// The pages of the newest `n` anchors; both blocks of the newest pair where `n` is none.
+fn newest_anchors(chip: &Chip, n: Option<usize>) -> Vec<PageAddr> {
+    let pages = paged::metadata_pages(chip);
+    let anchors: Vec<(PageAddr, u64)> =
+        pages.iter().filter(|(_, h)| h.kind == Kind::Anchor).map(|(at, h)| (*at, h.number)).collect();
+    let mut numbers: Vec<u64> = anchors.iter().map(|(_, number)| *number).collect();
+    numbers.sort_unstable_by_key(|&number| std::cmp::Reverse(number));
+    numbers.dedup();
+    let newest: BTreeSet<Block> =
+        anchors.iter().filter(|(_, n)| *n == numbers[0]).map(|(at, _)| at.block).collect();
+    let goes = |(at, number): &(PageAddr, u64)| match n {
+        Some(n) => numbers.iter().take(n).any(|other| other == number),
+        None => newest.contains(&at.block),
+    };
+    anchors.into_iter().filter(goes).map(|(at, _)| at).collect()
+}
+
+#[test]
+fn no_older_state_is_taken_for_the_newest_when_anchors_are_gone() {
+    let mut outcomes = std::collections::BTreeMap::new();
+    for seed in 0..60 {
+        let end = seed % 2 == 0;
+        let options = if seed % 3 == 0 { MIRROR } else { Mount::default() };
+        let used = used(small(), 100 + seed, 5 + seed as u32 * 4, end, &options);
+        for n in [Some(1), Some(2), Some(3), None, Some(usize::MAX)] {
+            for gone in Gone::ALL {
+                let _replay = Replay(format!("seed {seed}, {n:?} anchors {gone:?}"));
+                let mut chip = used.chip.clone();
+                for at in newest_anchors(&chip, n) {
+                    gone.apply(&mut chip, at);
+                }
+                let outcome = never_silently_old(chip, &used.content);
+                *outcomes.entry((n.is_none(), outcome)).or_insert(0) += 1;
+            }
+        }
+        // One copy of the newest is as good as both.
+        for at in newest_anchors(&used.chip, Some(1)) {
+            for gone in Gone::ALL {
+                let _replay = Replay(format!("seed {seed}, anchor at {at} {gone:?}"));
+                let mut chip = used.chip.clone();
+                gone.apply(&mut chip, at);
+                let mut volume = mount(chip);
+                let mut expected = used.content.clone();
+                assert_same(&content(&volume), &expected, "by the other copy");
+                overwrite(&mut volume, &mut expected, &mut SplitMix64::new(seed), 20).unwrap();
+                volume.end().unwrap();
+                assert_same(&content(&mount(volume.into_flash())), &expected, "written by the other copy");
+            }
+        }
+    }
+    println!("{outcomes:?}");
+}
+
+#[test]
+fn the_same_operations_give_the_same_bytes() {
+    for geometry in [small(), larger()] {
+        let options = Mount { cached_map_pages: 2, ..Mount::default() };
+        let [a, b] = [&Mount::default(), &options].map(|options| used(geometry, 9, 200, true, options).chip);
+        assert!(a.inner().data() == b.inner().data(), "the cache makes no difference");
+        let again = used(geometry, 9, 200, true, &options).chip;
+        assert!(again.inner().data() == b.inner().data());
+        let plain = formatted(geometry, &[]);
+        assert!(plain.inner().data() == formatted(geometry, &[]).inner().data());
+    }
+}
