@@ -150,7 +150,8 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     /// See that the erase count of a block that a recovery takes does not fall behind: one that was cut short before may have
-    /// erased the same block, with nothing on flash to say so. A block that shows its own count proves that it was not.
+    /// erased the same block, with nothing on flash to say so. A block that shows its own count proves that it was not. Of several
+    /// in a row that were cut short between erase and program, only one is counted.
     pub(super) fn make_count_certain(&mut self, block: Block) -> Result<()> {
         let Some(announced) = &self.recovering else { return Ok(()) };
         let own = self.own_count(block)?;
