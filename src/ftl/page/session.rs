@@ -142,15 +142,12 @@ impl<H: FlashHardware> PageVolume<H> {
             self.checkpoint()?;
             self.write_group(Group::Pending)?;
         }
-        let opened = self.write_clean_record();
-        match opened {
-            Ok(()) => {}
-            Err(_) if self.chain.failed.is_some() => {
-                self.begin_chain_anew()?;
-                self.write_group(Group::Pending)?;
-                self.write_clean_record()?;
+        loop {
+            match self.write_clean_record() {
+                Ok(()) => break,
+                Err(_) if self.chain.failed.is_some() => self.begin_chain_anew()?,
+                Err(error) => return Err(self.in_doubt(error)),
             }
-            Err(error) => return Err(self.in_doubt(error)),
         }
         self.session = Session::Clean;
         Ok(())
