@@ -30,12 +30,12 @@ fn fill(volume: &mut Paged, rng: &mut SplitMix64) -> Vec<u8> {
     content
 }
 
-/// `count` blocks beyond the zone that fail one after the other.
-fn plan_faults(chip: &mut Chip, geometry: Geometry, rng: &mut SplitMix64, count: u32) {
+/// `count` blocks beyond the zone that fail one after the other, the last after `erases` erases.
+fn plan_faults(chip: &mut Chip, geometry: Geometry, rng: &mut SplitMix64, count: u32, erases: u64) {
     let pages = u64::from(geometry.pages_per_block());
     for n in 0..u64::from(count) {
         let block = 8 + rng.below(u64::from(geometry.blocks()) - 8) as u32;
-        let erases = n + rng.below(4);
+        let erases = n * erases / u64::from(count) + rng.below(2);
         let (on, after) = match rng.below(2) {
             0 => (Operation::Erase, erases),
             _ => (Operation::Program, erases * pages + rng.below(pages)),
@@ -49,7 +49,8 @@ fn full_volume(geometry: Geometry, seed: u64, factory: &[u32], failing: u32, wri
     let _replay = Replay(format!("seed {seed} of {geometry:?}"));
     let mut rng = SplitMix64::new(seed);
     let mut chip = formatted(geometry, factory);
-    plan_faults(&mut chip, geometry, &mut rng, failing);
+    let erases = if geometry.pages_per_block() < 64 { 14 } else { 3 };
+    plan_faults(&mut chip, geometry, &mut rng, failing, erases);
     let mut volume = mount(chip);
     let reserve = volume.layout().reserve_blocks;
     let mut expected = fill(&mut volume, &mut rng);
