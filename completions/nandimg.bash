@@ -113,7 +113,7 @@ _nandimg() {
             return 0
             ;;
         nandimg__subcmd__format)
-            opts="-q -v -h --chip --page-size --spare-size --block-size --blocks --first-block --max-erase-cycles --chip-file --mapping --bad-blocks --force --reset-wear --dry-run --json --quiet --verbose --no-progress --color --help"
+            opts="-q -v -h --chip --page-size --spare-size --block-size --blocks --first-block --max-erase-cycles --chip-file --mapping --spare-percent --bad-blocks --force --reset-wear --dry-run --json --quiet --verbose --no-progress --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -152,7 +152,11 @@ _nandimg() {
                     return 0
                     ;;
                 --mapping)
-                    COMPREPLY=($(compgen -W "block page" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "page block" -- "${cur}"))
+                    return 0
+                    ;;
+                --spare-percent)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --bad-blocks)

@@ -50,8 +50,9 @@ complete -c nandimg -n "__fish_nandimg_using_subcommand format" -l blocks -d 'Er
 complete -c nandimg -n "__fish_nandimg_using_subcommand format" -l first-block -d 'Block of the image at which the volume starts' -r
 complete -c nandimg -n "__fish_nandimg_using_subcommand format" -l max-erase-cycles -d 'Rated program/erase cycles of a block' -r
 complete -c nandimg -n "__fish_nandimg_using_subcommand format" -l chip-file -d 'The chip file, if not IMAGE.chip.json; "none" for none' -r -F
-complete -c nandimg -n "__fish_nandimg_using_subcommand format" -l mapping -d 'Which flash translation layer' -r -f -a "block\t'The block-mapped format of shodh-redb'
-page\t'The page-mapped format'"
+complete -c nandimg -n "__fish_nandimg_using_subcommand format" -l mapping -d 'Which flash translation layer' -r -f -a "page\t'The page-mapped format'
+block\t'The block-mapped format of shodh-redb'"
+complete -c nandimg -n "__fish_nandimg_using_subcommand format" -l spare-percent -d 'Room for what the volume itself needs, in percent of the good blocks; with --mapping page [default: 7]' -r
 complete -c nandimg -n "__fish_nandimg_using_subcommand format" -l bad-blocks -d 'Blocks to mark as bad, as a factory does (3,77,100-103)' -r
 complete -c nandimg -n "__fish_nandimg_using_subcommand format" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
@@ -114,8 +115,8 @@ complete -c nandimg -n "__fish_nandimg_using_subcommand write" -l max-erase-cycl
 complete -c nandimg -n "__fish_nandimg_using_subcommand write" -l chip-file -d 'The chip file, if not IMAGE.chip.json; "none" for none' -r -F
 complete -c nandimg -n "__fish_nandimg_using_subcommand write" -l offset -d 'First logical byte' -r
 complete -c nandimg -n "__fish_nandimg_using_subcommand write" -s i -l in -d 'Where from; standard input if left out or "-"' -r -F
-complete -c nandimg -n "__fish_nandimg_using_subcommand write" -l wear-interval -d 'Erases between two checks of static wear levelling' -r
-complete -c nandimg -n "__fish_nandimg_using_subcommand write" -l wear-threshold -d 'Difference in erase counts at which static wear levelling acts' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand write" -l wear-interval -d 'Erases between two checks of static wear levelling, if not as the volume says (256 if it does not)' -r
+complete -c nandimg -n "__fish_nandimg_using_subcommand write" -l wear-threshold -d 'Difference in erase counts at which static wear levelling acts, if not as the volume says (100 if it does not)' -r
 complete -c nandimg -n "__fish_nandimg_using_subcommand write" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"

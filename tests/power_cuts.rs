@@ -278,7 +278,8 @@ fn slots_of_several_blocks() {
         },
         ..Scenario::new("slots of several blocks", small(64))
     };
-    assert_eq!(scenario.layout().blocks_per_slot, 3);
+    let layout = Layout::new(scenario.geometry.block_size(), scenario.geometry.blocks()).unwrap();
+    assert_eq!(layout.blocks_per_slot, 3);
     run(&scenario);
 }
 
@@ -326,7 +327,8 @@ fn a_format_of_a_blank_chip() {
             ..Scenario::new("a format of a blank chip", small(40))
         },
     );
-    assert!(report.slot_erase > 0 && report.slot_program > 0 && report.other > 0);
+    assert!(report.cuts(Operation::Erase, "slot") > 0 && report.cuts(Operation::Program, "slot") > 0);
+    assert!(report.other() > 0);
 }
 
 /// A format for `new` blocks, over a volume made for `old` blocks of the same size.

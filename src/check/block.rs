@@ -2,7 +2,6 @@
 //!
 //! The format carries no checksum over data: a page that can be read is taken for right.
 
-use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -261,14 +260,7 @@ pub fn repair<H: FlashHardware>(
     if before.findings.iter().any(|f| f.repair.is_some()) {
         mend(hw, before)?;
     }
-    let after = check(hw, progress)?;
-    let left: BTreeSet<_> = after.findings.iter().map(Finding::key).collect();
-    let known: BTreeSet<_> = before.findings.iter().map(Finding::key).collect();
-    let news = after.findings.iter().filter(|f| !known.contains(&f.key())).cloned();
-    let mended =
-        |f: &Finding| Finding { repaired: f.repair.is_some() && !left.contains(&f.key()), ..f.clone() };
-    let findings = before.findings.iter().map(mended).chain(news).collect();
-    Ok(Checked { findings, ..after })
+    Ok(super::merge(before, check(hw, progress)?))
 }
 
 fn mend<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<()> {

@@ -21,6 +21,29 @@
 //! | `data-unreadable` | error | a page of data cannot be read | – |
 //! | `worn-past-rating` | warning | erased more often than rated | – |
 //! | `mapped-past-length` | info | data past the end of the volume | – |
+//!
+//! # Findings on a page-mapped volume
+//! | code | severity | what | a repair |
+//! |---|---|---|---|
+//! | `anchor-damaged` | warning beside a whole one as new, else error | a page of the anchor zone | writes an anchor elsewhere, erases it |
+//! | `no-usable-metadata` | error | no anchor leads to a checkpoint | rebuilds from the blocks |
+//! | `older-state` | error | what mounts is not the newest state | rebuilds from the blocks |
+//! | `read-only` | error | nothing more can be written | – |
+//! | `fallback` | warning | the volume mounts although not all is well | writes all metadata anew |
+//! | `not-ended` | info | the last session was cut short | – |
+//! | `metadata-copy-damaged` | warning | one copy of a metadata page, beside a whole one | writes all metadata anew |
+//! | `map-page-damaged`, `map-misplaced`, `map-duplicate`, `map-wrong-block` | error | the map contradicts itself or the table, or is gone | rebuilds from the blocks |
+//! | `lost-page` | error | a logical page whose content could not be read when it was to be moved | – |
+//! | `data-damaged`, `data-unreadable` | error | a stored page that is not what was written | – |
+//! | `summary-damaged`, `summary-disagrees` | warning | a block's summary | moves the block's data |
+//! | `live-count-wrong`, `erase-count-wrong` | warning | the block table | counts again |
+//! | `mapped-bad-block` | error | data in a block that is bad | moves it |
+//! | `bad-mark-missing` | warning | in the table, not marked on a chip that carries marks | marks the block |
+//! | `worn-past-rating` | warning | erased more often than rated | – |
+//! | `mapped-past-length` | info | data past the end of the volume | – |
+//! | `rebuilt-pages`, `rebuilt-discards` | info | what a rebuild comes to | – |
+//! | `rebuilt-older`, `rebuilt-damaged` | warning | logical pages that a rebuild cannot give their newest version | – |
+//! | `rebuilt-unconfirmed` | info | versions that a rebuild leaves out: nothing shows that they were committed | – |
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
 pub mod any;
@@ -31,5 +54,19 @@ pub mod page;
 pub mod undo;
 pub mod wear;
 
+use alloc::collections::BTreeSet;
+
 use finding::Collector;
 pub use finding::{Checked, Finding, Severity};
+
+/// What a repair comes to: the findings of `before`, with what is no longer found `after` it repaired, and what only is found
+/// then.
+fn merge(before: &Checked, after: Checked) -> Checked {
+    let left: BTreeSet<_> = after.findings.iter().map(Finding::key).collect();
+    let known: BTreeSet<_> = before.findings.iter().map(Finding::key).collect();
+    let news = after.findings.iter().filter(|f| !known.contains(&f.key())).cloned();
+    let mended =
+        |f: &Finding| Finding { repaired: f.repair.is_some() && !left.contains(&f.key()), ..f.clone() };
+    let findings = before.findings.iter().map(mended).chain(news).collect();
+    Checked { findings, ..after }
+}

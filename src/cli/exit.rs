@@ -8,6 +8,7 @@ use nandimg::Error;
 use nandimg::flash::FlashError;
 use nandimg::flash::chip_file::ChipFileError;
 use nandimg::flash::file_io::OpenError;
+use nandimg::ftl::Mapping;
 
 /// The exit statuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,11 +104,22 @@ impl Kind {
 pub(crate) struct Failure {
     pub(crate) kind: Kind,
     pub(crate) cause: anyhow::Error,
+    /// The format of the volume that it is about, where one was recognised.
+    pub(crate) mapping: Option<Mapping>,
 }
 
 impl Failure {
     pub(crate) fn new(kind: Kind, message: impl fmt::Display + fmt::Debug + Send + Sync + 'static) -> Self {
-        Self { kind, cause: anyhow::Error::msg(message) }
+        Self::of(kind, anyhow::Error::msg(message))
+    }
+
+    fn of(kind: Kind, cause: impl Into<anyhow::Error>) -> Self {
+        Self { kind, cause: cause.into(), mapping: None }
+    }
+
+    /// The same failure, about a volume of this format.
+    pub(crate) fn about(self, mapping: Mapping) -> Self {
+        Self { mapping: Some(mapping), ..self }
     }
 
     /// The same failure, in the context of `what`.
@@ -137,17 +149,17 @@ impl From<io::Error> for Failure {
             io::ErrorKind::AlreadyExists => Kind::Exists,
             _ => Kind::Io,
         };
-        Self { kind, cause: error.into() }
+        Self::of(kind, error)
     }
 }
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         match error {
-            OpenError::Locked => Self { kind: Kind::Locked, cause: error.into() },
-            OpenError::NotAFile => Self { kind: Kind::NotAnImage, cause: error.into() },
+            OpenError::Locked => Self::of(Kind::Locked, error),
+            OpenError::NotAFile => Self::of(Kind::NotAnImage, error),
             OpenError::Io(error) => error.into(),
-            _ => Self { kind: Kind::Io, cause: error.into() },
+            _ => Self::of(Kind::Io, error),
         }
     }
 }
@@ -156,7 +168,7 @@ impl From<ChipFileError> for Failure {
     fn from(error: ChipFileError) -> Self {
         match error {
             ChipFileError::Io(error) => error.into(),
-            _ => Self { kind: Kind::Unsupported, cause: error.into() },
+            _ => Self::of(Kind::Unsupported, error),
         }
     }
 }
@@ -178,7 +190,7 @@ impl From<Error> for Failure {
             Error::TooLarge { .. } | Error::NoFreeBlock { .. } => Kind::Full,
             _ => Kind::Io,
         };
-        Self { kind, cause: error.into() }
+        Self::of(kind, error)
     }
 }
 

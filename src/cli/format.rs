@@ -8,14 +8,15 @@ use nandimg::flash::chip_file::ChipFile;
 use nandimg::flash::file_io::{Access, LockedFile, directory_of, new_file_builder, sync_directory};
 use nandimg::flash::image::{ChipState, ImageFile};
 use nandimg::flash::{BadBlockMarker, Block, FlashHardware};
-use nandimg::ftl::block::FormatPlan;
-use nandimg::probe::{self, Hints, Search};
+use nandimg::ftl::any::FormatOptions;
+use nandimg::ftl::{self, AnyFormatPlan};
+use nandimg::probe::{self, Format, FoundVolume, Hints, Search};
 use serde_json::{Value, json};
 
 use super::args::{BlockList, ImageArgs, parse_blocks};
 use super::exit::{Exit, Failure, Kind};
-use super::geometry::{Claims, Resolved, describe, preset_marker};
-use super::open::{chip_file_path, find_chip_file, lock_file};
+use super::geometry::{Claims, Resolved, Source, describe, preset_marker, usual_page_size};
+use super::open::{chip_file_path, find_chip_file, lock_file, mapping_of};
 use super::output::{Ui, block_list, size, table};
 use super::progress::Progress;
 use super::same_file::{Inputs, refuse_stdout};
@@ -26,8 +27,11 @@ pub(crate) struct Args {
     #[command(flatten)]
     image: ImageArgs,
     /// Which flash translation layer
-    #[arg(long, value_enum, default_value = "block")]
+    #[arg(long, value_enum, default_value = "page")]
     mapping: Mapping,
+    /// Room for what the volume itself needs, in percent of the good blocks; with --mapping page [default: 7]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=90))]
+    spare_percent: Option<u32>,
     /// Blocks to mark as bad, as a factory does (3,77,100-103)
     #[arg(long, value_name = "LIST", value_parser = parse_blocks)]
     bad_blocks: Option<BlockList>,
@@ -44,10 +48,19 @@ pub(crate) struct Args {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Mapping {
-    /// The block-mapped format of shodh-redb
-    Block,
     /// The page-mapped format
     Page,
+    /// The block-mapped format of shodh-redb
+    Block,
+}
+
+impl Args {
+    fn mapping(&self) -> ftl::Mapping {
+        match self.mapping {
+            Mapping::Block => ftl::Mapping::Block,
+            Mapping::Page => ftl::Mapping::Page,
+        }
+    }
 }
 
 /// What a format is about to do.
@@ -59,14 +72,13 @@ struct Job<'a> {
     bad: Vec<Block>,
     /// The block numbers of a volume that is there mean nothing in this geometry.
     afresh: bool,
+    /// Blocks with metadata of a volume of the other format, by which the new one would be taken for that.
+    remains: Vec<Block>,
 }
 
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
-    if args.mapping == Mapping::Page {
-        return Err(Failure::new(
-            Kind::Unsupported,
-            "the page-mapped format is not there yet: use --mapping block",
-        ));
+    if args.mapping == Mapping::Block && args.spare_percent.is_some() {
+        return Err(Failure::new(Kind::Usage, "--spare-percent goes with --mapping page"));
     }
     refuse_stdout(&args.image)?;
     let chip_file = chip_file_path(&args.image.image, &args.image.geometry);
@@ -90,6 +102,7 @@ impl<'a> Job<'a> {
     ) -> Result<Self, Failure> {
         let chip_claims = chip.as_ref().map_or_else(Claims::default, Claims::of_chip_file);
         let claims = claims.and(chip_claims)?;
+        let claims = with_page_size(claims, args.mapping);
         let resolved = claims.resolve(file_len)?.ok_or_else(|| {
             let missing = "the geometry is not known: give --chip, or --block-size and --blocks";
             Failure::new(Kind::GeometryUnknown, missing)
@@ -105,7 +118,7 @@ impl<'a> Job<'a> {
             return Err(Failure::new(Kind::OutOfRange, message));
         }
         let chip = Self::chip_state(args, &resolved, chip);
-        Ok(Self { args, ui, resolved, chip, bad, afresh: false })
+        Ok(Self { args, ui, resolved, chip, bad, afresh: false, remains: Vec::new() })
     }
 
     /// The chip file as it is to be: with all that the image itself cannot say.
@@ -115,7 +128,8 @@ impl<'a> Job<'a> {
         let geometry = resolved.geometry;
         let without_spare = geometry.spare_size() == 0;
         let worth_it = !without_spare
-            || resolved.page_size_known
+            // A page-mapped volume tells it itself.
+            || (resolved.page_size_known && args.mapping == Mapping::Block)
             || args.image.geometry.chip_file.is_some()
             || geometry.max_erase_cycles().is_some()
             || args.bad_blocks.is_some()
@@ -132,48 +146,68 @@ impl<'a> Job<'a> {
         ChipState { content, path, changed }
     }
 
-    fn report(&self, plan: &FormatPlan) -> Value {
+    fn report(&self, plan: &AnyFormatPlan) -> Report {
         let reserved = plan.reserved();
-        json!({
-            "mapping": "block",
+        let blocks = reserved.iter().map(|r| (r.key.to_string(), json!(r.blocks))).collect();
+        let json = json!({
+            "mapping": plan.mapping().name(),
             "geometry": self.resolved.to_json(),
             "capacity": plan.capacity(),
-            "reserved": {
-                "metadata": reserved.metadata,
-                "untouched": reserved.untouched,
-                "copy_on_write": reserved.copy_on_write,
-                "bad": reserved.bad,
-            },
+            "reserved": Value::Object(blocks),
             "bad_blocks": plan.bad_blocks().iter().map(|b| b.0).collect::<Vec<_>>(),
             "wear_carried_over": plan.carries_wear_over(),
             "dry_run": self.args.dry_run,
-        })
+        });
+        Report { json, titles: reserved.iter().map(|r| r.title).collect() }
     }
 
-    fn plan<H: FlashHardware>(&self, chip: &H) -> Result<FormatPlan, Failure> {
+    fn plan<H: FlashHardware>(&self, chip: &H) -> Result<AnyFormatPlan, Failure> {
         if !self.bad.is_empty() && !chip.carries_marks() && self.chip.path.is_none() {
             let message = "there is no place to keep the marks of --bad-blocks: --chip-file is none";
             return Err(Failure::new(Kind::Unsupported, message));
         }
-        if self.afresh {
-            return Ok(FormatPlan::afresh(chip, &self.bad)?);
-        }
-        Ok(FormatPlan::with_bad_blocks(chip, !self.args.reset_wear, &self.bad)?)
+        let options = FormatOptions {
+            also_bad: self.bad.clone(),
+            reset_wear: self.args.reset_wear,
+            afresh: self.afresh,
+            spare_percent: self.args.spare_percent,
+        };
+        Ok(AnyFormatPlan::new(chip, self.args.mapping(), &options)?)
     }
 
     /// Carry out `plan`; the marks come first, so that no cut can lose one.
-    fn execute(&self, plan: FormatPlan, flash: &mut ImageFile) -> Result<(), Failure> {
+    fn execute(&self, plan: AnyFormatPlan, flash: &mut ImageFile) -> Result<(), Failure> {
         for &block in &self.bad {
             flash.mark_bad(block)?;
+        }
+        for &block in &self.remains {
+            flash.erase(block)?;
         }
         flash.sync()?;
         Ok(plan.execute(flash)?)
     }
 
-    fn finish(&self, report: Value) -> Result<Exit, Failure> {
-        self.ui.report(report, show)?;
+    fn finish(&self, report: Report) -> Result<Exit, Failure> {
+        let Report { json, titles } = report;
+        self.ui.report(json, |json| show(json, &titles))?;
         Ok(Exit::Done)
     }
+}
+
+/// What is told of a format: the report, and words for what is reserved.
+struct Report {
+    json: Value,
+    titles: Vec<&'static str>,
+}
+
+/// A page-mapped volume records its page size, so that there must be one.
+fn with_page_size(mut claims: Claims, mapping: Mapping) -> Claims {
+    if let (Mapping::Page, None, Some((block_size, _))) = (mapping, claims.page_size, claims.block_size)
+        && claims.spare_size.is_none_or(|(spare, _)| spare == 0)
+    {
+        claims.page_size = Some((usual_page_size(block_size), Source::Usual));
+    }
+    claims
 }
 
 fn format_new(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
@@ -232,9 +266,18 @@ fn format_existing(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     if !args.force {
         refuse_content(&file.file, &search)?;
     }
-    job.afresh = has_other_blocks(&search, &job.resolved, args.reset_wear)?;
+    let best = search.best(|_| true);
+    let old = match best.as_slice() {
+        [old] => Some(*old),
+        _ => None,
+    };
+    job.afresh = has_other_blocks(old, &job.resolved, args.mapping, args.reset_wear)?;
     let mut flash = ImageFile::new(file, job.resolved.geometry, job.resolved.first_block, job.chip.clone())?;
     let plan = job.plan(&flash)?;
+    if let Some(old) = old.filter(|old| mapping_of(old.format) != args.mapping()) {
+        refuse_to_forget_wear(old, &plan, args.reset_wear)?;
+        job.remains = remains(old, &job, &flash)?;
+    }
     let report = job.report(&plan);
     if !args.dry_run {
         job.execute(plan, &mut flash)?;
@@ -250,29 +293,74 @@ fn add_what_is_found(claims: Claims, file: &LockedFile, chip: Option<&ChipFile>)
         return Ok(claims);
     }
     let search = probe::find_volumes(&file.file, &stated.hints())?;
-    match search.best(|found| stated.agree_with(Claims::of_flash(found)))[..] {
-        [found] => claims.and(Claims::of_flash(found)),
+    // What a chip is rated for may be put right.
+    let of_flash = |found: &FoundVolume| Claims { max_erase_cycles: None, ..Claims::of_flash(found) };
+    match search.best(|found| stated.agree_with(of_flash(found)))[..] {
+        [found] if stated.max_erase_cycles.is_none() => claims.and(Claims::of_flash(found)),
+        [found] => claims.and(of_flash(found)),
         _ => Ok(claims),
     }
 }
 
+/// What a volume of another format has counted is worth keeping, unless who formats says that it is not.
+fn refuse_to_forget_wear(old: &FoundVolume, plan: &AnyFormatPlan, reset_wear: bool) -> Result<(), Failure> {
+    if reset_wear || plan.carries_wear_over() {
+        return Ok(());
+    }
+    let message = format!(
+        "the volume that is there is {}-mapped, and the new one would be {}-mapped: its erase counts cannot be carried over; --reset-wear gives them up",
+        mapping_of(old.format).name(),
+        plan.mapping().name()
+    );
+    Err(Failure::new(Kind::Unsupported, message))
+}
+
+/// The good blocks of the new volume that lie where the old one, which is page-mapped, has its anchors: a block-mapped
+/// volume leaves some of them alone. A page-mapped one clears the place of its own anchors itself.
+fn remains(old: &FoundVolume, job: &Job<'_>, flash: &ImageFile) -> Result<Vec<Block>, Failure> {
+    if old.format != Format::Page {
+        return Ok(Vec::new());
+    }
+    let (zone, geometry) = (old.anchor_zone(), &job.resolved.geometry);
+    let start = job.resolved.end() - geometry.raw_size();
+    let mut remains = Vec::new();
+    for block in geometry.iter_blocks() {
+        let at = start + u64::from(block.0) * geometry.raw_block_size();
+        let reaches_in = at < zone.end && at + geometry.raw_block_size() > zone.start;
+        if reaches_in && !job.bad.contains(&block) && !flash.is_bad(block)? {
+            remains.push(block);
+        }
+    }
+    Ok(remains)
+}
+
 /// Whether a volume is there whose blocks are of another size: its erase counts and bad blocks then mean nothing here, and
 /// giving them up must be asked for.
-fn has_other_blocks(search: &Search, resolved: &Resolved, reset_wear: bool) -> Result<bool, Failure> {
-    let [found] = search.best(|_| true)[..] else { return Ok(false) };
+fn has_other_blocks(
+    old: Option<&FoundVolume>,
+    resolved: &Resolved,
+    mapping: Mapping,
+    reset_wear: bool,
+) -> Result<bool, Failure> {
+    let Some(found) = old else { return Ok(false) };
     let new = &resolved.geometry;
-    if found.block_size == new.block_size() && found.spare_size == new.spare_size() {
+    // A page-mapped volume counts in pages: of another size they do not tell where it has its counts.
+    let same_pages = mapping == Mapping::Block
+        || found.format == Format::Block
+        || found.page_size == Some(new.page_size());
+    if found.block_size == new.block_size() && found.spare_size == new.spare_size() && same_pages {
         return Ok(false);
     }
     if reset_wear {
         return Ok(true);
     }
     let message = format!(
-        "the volume that is there has blocks of {} bytes with {} spare bytes a page, and the new one would have {} with {}: its erase counts and bad blocks cannot be carried over; --reset-wear gives them up",
+        "the volume that is there has blocks of {} bytes with {} spare bytes a page, and the new one would have {} with {}{}: its erase counts and bad blocks cannot be carried over; --reset-wear gives them up",
         found.block_size,
         found.spare_size,
         new.block_size(),
-        new.spare_size()
+        new.spare_size(),
+        if same_pages { "" } else { ", and pages of another size" }
     );
     Err(Failure::new(Kind::GeometryMismatch, message))
 }
@@ -282,9 +370,9 @@ fn refuse_content(file: &File, search: &Search) -> Result<(), Failure> {
     if probe::is_blank(file)? {
         return Ok(());
     }
-    let what = match (probe::recognise(file)?, search.first_magic) {
-        (foreign, Some(at)) if search.valid_entries > 0 || foreign.is_none() => {
-            format!("a block-mapped volume (metadata at offset {at:#x})")
+    let what = match (probe::recognise(file)?, search.first_trace()) {
+        (foreign, Some((format, at, whole))) if whole || foreign.is_none() => {
+            format!("a {}-mapped volume (metadata at offset {at:#x})", mapping_of(format).name())
         }
         (Some(foreign), _) => {
             format!("{} (offset {:#x}: {})", foreign.title, foreign.offset, foreign.evidence)
@@ -297,22 +385,17 @@ fn refuse_content(file: &File, search: &Search) -> Result<(), Failure> {
     ))
 }
 
-fn show(report: &Value) -> String {
+fn show(report: &Value, titles: &[&str]) -> String {
     let number = |key: &str| report[key].as_u64().unwrap_or(0);
     let verb = if report["dry_run"] == true { "would format" } else { "formatted" };
-    let mut text = format!("{verb} as a block-mapped volume: {}\n", describe(&report["geometry"]));
+    let mapping = report["mapping"].as_str().unwrap_or_default();
+    let mut text = format!("{verb} as a {mapping}-mapped volume: {}\n", describe(&report["geometry"]));
     text.push_str(&format!("capacity: {} bytes ({})\n", number("capacity"), size(number("capacity"))));
     let block_size = report["geometry"]["block_size"].as_u64().unwrap_or(0);
     let mut rows = table(&["reserved for", "blocks", "bytes"]);
-    let reasons = [
-        ("metadata, two slots", "metadata"),
-        ("left untouched by the format", "untouched"),
-        ("copy-on-write", "copy_on_write"),
-        ("bad data blocks", "bad"),
-    ];
-    for (name, key) in reasons {
-        let blocks = report["reserved"][key].as_u64().unwrap_or(0);
-        rows.add_row([name.to_string(), blocks.to_string(), size(blocks * block_size)]);
+    for (title, (_, blocks)) in titles.iter().zip(report["reserved"].as_object().into_iter().flatten()) {
+        let blocks = blocks.as_u64().unwrap_or(0);
+        rows.add_row([(*title).to_string(), blocks.to_string(), size(blocks * block_size)]);
     }
     text.push_str(&format!("{}\n", rows.trim_fmt()));
     let bad: Vec<u32> = serde_json::from_value(report["bad_blocks"].clone()).unwrap_or_default();

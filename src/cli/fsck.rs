@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use nandimg::check::undo::{After, UndoHeader, UndoWriter, hash};
-use nandimg::check::{Checked, Finding, Severity, block};
+use nandimg::check::{Checked, Finding, Severity, any};
 use nandimg::flash::file_io::Access;
 use nandimg::flash::image::{ChangeLog, ImageFile};
 use nandimg::flash::{Block, FlashHardware};
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let mut progress = Progress::new(ui, "checking");
     let mut report_progress = |done, total| progress.at(done, total);
     let in_image = |e: nandimg::Error| Failure::from(e).context(format!("{}", image.display()));
-    let found = block::check(&opened.flash, &mut report_progress).map_err(in_image)?;
+    let found = any::check(&opened.flash, opened.mapping, &mut report_progress).map_err(in_image)?;
     let mendable = found.findings.iter().any(|f| f.repair.is_some());
     let checked = match args.repair && mendable {
         true => repair(opened, &found, args.undo.as_deref(), &mut report_progress)
@@ -84,9 +84,9 @@ fn repair(
     undo: Option<&Path>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Checked, Failure> {
-    let mut flash = opened.flash;
+    let Opened { mut flash, mapping, .. } = opened;
     let Some(path) = undo else {
-        return keep_what_failed(block::repair(&mut flash, found, progress), &mut flash);
+        return keep_what_failed(any::repair(&mut flash, mapping, found, progress), &mut flash);
     };
     let context = |e: std::io::Error| {
         Failure::from(e).context(format!("cannot write the undo file {}", path.display()))
@@ -96,7 +96,7 @@ fn repair(
     let writer = UndoWriter::create(path, &header).map_err(context)?;
     let log: Box<dyn ChangeLog> = Box::new(writer.try_clone().map_err(context)?);
     flash.set_change_log(log);
-    let result = keep_what_failed(block::repair(&mut flash, found, progress), &mut flash);
+    let result = keep_what_failed(any::repair(&mut flash, mapping, found, progress), &mut flash);
     // Also a repair that failed half-way can be taken back.
     writer.finish(&after(&flash, &before)?).map_err(context)?;
     result

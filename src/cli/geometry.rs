@@ -19,6 +19,8 @@ pub(crate) enum Source {
     ChipFile,
     Flash,
     FileSize,
+    /// Nobody: it is what is usual.
+    Usual,
 }
 
 impl fmt::Display for Source {
@@ -29,6 +31,7 @@ impl fmt::Display for Source {
             Self::ChipFile => f.write_str("the chip file"),
             Self::Flash => f.write_str("the flash itself"),
             Self::FileSize => f.write_str("the size of the file"),
+            Self::Usual => f.write_str("what is usual"),
         }
     }
 }
@@ -85,9 +88,9 @@ impl Claims {
             page_size: found.page_size.and_then(claim),
             spare_size: claim(found.spare_size),
             block_size: claim(found.block_size),
-            blocks: claim(found.blocks),
+            blocks: found.blocks.and_then(claim),
             first_block: claim(found.first_block),
-            max_erase_cycles: None,
+            max_erase_cycles: found.max_erase_cycles.and_then(claim),
         }
     }
 
@@ -202,6 +205,13 @@ fn blocks_in(file_len: u64, raw_block: u64, first_block: u32) -> Result<u32, Fai
         );
         Failure::new(Kind::GeometryMismatch, message)
     })
+}
+
+/// The page size to format to pages with where none is known: as chips have it whose blocks are of this size.
+pub(crate) fn usual_page_size(block_size: u32) -> u32 {
+    const PAGES_PER_BLOCK: u32 = 32;
+    let assumed = assumed_page_size(block_size);
+    (block_size / PAGES_PER_BLOCK).max(512).checked_next_power_of_two().map_or(assumed, |n| n.min(assumed))
 }
 
 /// The page size to work with where none is known and it changes no byte.
@@ -327,5 +337,8 @@ mod tests {
         assert_eq!(assumed_page_size(131_072), 2048);
         assert_eq!(assumed_page_size(1536), 512);
         assert_eq!(assumed_page_size(1000), 1000);
+        for (block, page) in [(131_072, 2048), (65_536, 2048), (16_384, 512), (4096, 512), (1536, 512)] {
+            assert_eq!(usual_page_size(block), page, "{block}");
+        }
     }
 }

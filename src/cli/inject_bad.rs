@@ -6,8 +6,7 @@ use nandimg::flash::Inspected;
 use nandimg::flash::faults::{LatentFault, LatentFaults};
 use nandimg::flash::file_io::Access;
 use nandimg::flash::{Block, FlashHardware, Operation, PageAddr};
-use nandimg::ftl::Volume;
-use nandimg::ftl::block::{BlockVolume, Mount};
+use nandimg::ftl::{AnyVolume, MountOptions, Volume};
 use nandimg::prng::SplitMix64;
 use serde_json::{Value, json};
 
@@ -139,12 +138,12 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
 
 /// The blocks that are bad neither by the chip's marks nor by the volume's table.
 fn good_blocks(opened: &Opened) -> Result<Vec<u32>, Failure> {
-    let options = Mount { read_only: true, ..Mount::default() };
     // An image without a volume that mounts still has a chip.
-    let listed: BTreeSet<u32> = match BlockVolume::mount(Inspected(&opened.flash), &options) {
-        Ok(volume) => volume.bad_blocks().iter().map(|b| b.0).collect(),
-        Err(_) => BTreeSet::new(),
-    };
+    let listed: BTreeSet<u32> =
+        match AnyVolume::mount(Inspected(&opened.flash), opened.mapping, &MountOptions::read_only()) {
+            Ok(volume) => volume.bad_blocks().iter().map(|b| b.0).collect(),
+            Err(_) => BTreeSet::new(),
+        };
     let mut good = Vec::new();
     for block in opened.flash.geometry().iter_blocks() {
         if !listed.contains(&block.0) && !opened.flash.is_bad(block)? {

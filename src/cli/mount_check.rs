@@ -2,8 +2,7 @@
 
 use nandimg::flash::FlashHardware;
 use nandimg::flash::file_io::Access;
-use nandimg::ftl::Volume;
-use nandimg::ftl::block::{BlockVolume, MetadataCopy, Mount, Survey};
+use nandimg::ftl::{AnyVolume, MOUNTED_READ_ONLY, Mapping, MetadataCopy, MountOptions, Volume, any};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -35,18 +34,19 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
         Err(failure) if failure.kind == Kind::Unmountable => return report_unopened(&failure, ui),
         Err(failure) => return Err(failure),
     };
-    let survey = Survey::read(&opened.flash)?;
-    let copies: Vec<Value> = survey.copies().iter().map(|copy| show_copy(copy, &opened.flash)).collect();
+    let copies = any::metadata(&opened.flash, opened.mapping)?;
+    let copies: Vec<Value> = copies.iter().map(|copy| show_copy(copy, &opened.flash)).collect();
     let marked = opened.marked_blocks()?;
-    let Opened { flash, resolved, chip_file } = opened;
-    let mut report = json!({ "mapping": "block", "mountable": false, "writable": false, "degraded": true });
+    let Opened { flash, mapping, resolved, chip_file } = opened;
+    let mut report = unmounted(Some(mapping));
     let chip_file = chip_file.map(|path| path.display().to_string());
     let mut add = |key: &str, value: Value| report[key] = value;
     add("geometry", resolved.to_json());
     add("chip_file", json!(chip_file));
     add("metadata", json!(copies));
-    let options = Mount { sequence: args.sequence, ..Mount::default() };
-    let volume = match BlockVolume::mount(flash, &options) {
+    // A mount to write may have to mend first; one to look tells as much.
+    let options = MountOptions { sequence: args.sequence, ..MountOptions::read_only() };
+    let volume = match AnyVolume::mount(flash, mapping, &options) {
         Ok(volume) => volume,
         Err(error) => {
             let failure = Failure::from(error).context(format!("{}", args.image.image.display()));
@@ -58,19 +58,23 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     };
     let hash = if args.hash { hash_content(&volume, ui) } else { Ok(None) };
     let degraded = volume.fallback().is_some();
-    let writable = volume.read_only().is_none();
-    let reason = volume.read_only().or(volume.fallback());
+    let read_only = volume.read_only().filter(|&reason| reason != MOUNTED_READ_ONLY);
+    let writable = read_only.is_none();
+    let reason = read_only.or(volume.fallback());
     add("mountable", json!(true));
     add("writable", json!(writable));
     add("degraded", json!(degraded));
     add("reason", json!(reason));
-    add("sequence", json!(volume.current().1));
+    add("sequence", json!(volume.sequence()));
     add("logical_len", json!(volume.len()));
     add("capacity", json!(volume.capacity()));
     add("mapped_units", json!(volume.mapped_units()));
     add("free_blocks", json!(volume.free_blocks()));
     add("bad_blocks", json!(volume.bad_blocks().iter().map(|b| b.0).collect::<Vec<_>>()));
-    add("metadata", json!(volume.copies().iter().map(|c| show_copy(c, volume.flash())).collect::<Vec<_>>()));
+    add(
+        "metadata",
+        json!(volume.metadata().iter().map(|c| show_copy(c, volume.flash())).collect::<Vec<_>>()),
+    );
     add("warnings", json!(volume.warnings()));
     add("sha256", json!(hash.as_ref().ok().and_then(Option::as_ref)));
     let mut exit = if degraded || !writable { Exit::Degraded } else { Exit::Done };
@@ -84,7 +88,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
 
 /// The report on a volume whose geometry is not known, since no copy of its metadata is whole.
 fn report_unopened(failure: &Failure, ui: &Ui) -> Result<Exit, Failure> {
-    let mut report = json!({ "mapping": "block", "mountable": false, "writable": false, "degraded": true });
+    let mut report = unmounted(failure.mapping);
     let mut add = |key: &str, value: Value| report[key] = value;
     for key in ["geometry", "chip_file"] {
         add(key, Value::Null);
@@ -94,6 +98,16 @@ fn report_unopened(failure: &Failure, ui: &Ui) -> Result<Exit, Failure> {
     add("metadata", json!([]));
     ui.report(report, show)?;
     Ok(failure.kind.exit())
+}
+
+/// The beginning of the report on a volume that does not mount, as far as is known.
+fn unmounted(mapping: Option<Mapping>) -> Value {
+    json!({
+        "mapping": mapping.map(Mapping::name),
+        "mountable": false,
+        "writable": false,
+        "degraded": true,
+    })
 }
 
 fn add_unmounted(add: &mut impl FnMut(&str, Value), failure: &Failure) {
@@ -106,11 +120,11 @@ fn add_unmounted(add: &mut impl FnMut(&str, Value), failure: &Failure) {
 }
 
 fn show_copy<H: FlashHardware>(copy: &MetadataCopy, flash: &H) -> Value {
-    let at = nandimg::flash::PageAddr { block: copy.block, page: 0 };
     json!({
-        "location": copy.slot.name(),
-        "block": copy.block.0,
-        "offset": flash.raw_offset(at),
+        "location": copy.location,
+        "block": copy.at.block.0,
+        "page": copy.at.page,
+        "offset": flash.raw_offset(copy.at),
         "state": copy.state.name(),
         "sequence": copy.sequence,
     })
@@ -160,7 +174,8 @@ fn show(report: &Value) -> String {
             line(name, format!("{bytes} bytes ({})", size(bytes)));
         }
         line("sequence", report["sequence"].to_string());
-        line("mapped blocks", report["mapped_units"].to_string());
+        let mapped = if report["mapping"] == "page" { "mapped pages" } else { "mapped blocks" };
+        line(mapped, report["mapped_units"].to_string());
         line("free blocks", report["free_blocks"].to_string());
         let bad: Vec<u32> = serde_json::from_value(report["bad_blocks"].clone()).unwrap_or_default();
         line("bad blocks", block_list(&bad));

@@ -7,9 +7,8 @@ use nandimg::flash::chip_file::ChipFile;
 use nandimg::flash::file_io::{Access, LockedFile};
 use nandimg::flash::image::{ChipState, ImageFile};
 use nandimg::flash::marked_blocks;
-use nandimg::ftl::Volume;
-use nandimg::ftl::block::{BlockVolume, Mount};
-use nandimg::probe::{self, Foreign, Hints, Search, SlotsSeen};
+use nandimg::ftl::{AnyVolume, Mapping, MountOptions, Volume};
+use nandimg::probe::{self, Foreign, Format, FoundVolume, Hints, Search, Seen};
 
 use super::args::{GeometryArgs, ImageArgs};
 use super::exit::{Failure, Kind};
@@ -19,6 +18,8 @@ use super::output::Ui;
 /// An image whose geometry is known.
 pub(crate) struct Opened {
     pub(crate) flash: ImageFile,
+    /// The format of the volume; the block-mapped one where only the chip's geometry is known.
+    pub(crate) mapping: Mapping,
     pub(crate) resolved: Resolved,
     /// The chip file, where there is one.
     pub(crate) chip_file: Option<PathBuf>,
@@ -83,7 +84,7 @@ pub(crate) fn open(args: &ImageArgs, access: Access, need: Need, ui: &Ui) -> Res
     let claims = Claims::of_flags(&args.geometry).without_spare_if_so(file.len);
     let claims =
         claims.and(chip.as_ref().map_or_else(Claims::default, Claims::of_chip_file)).map_err(in_image)?;
-    let resolved = find_geometry(&file, claims, need, ui).map_err(in_image)?;
+    let (resolved, mapping) = find_geometry(&file, claims, need, ui).map_err(in_image)?;
     let chip_file = path.clone().filter(|_| chip.is_some());
     let mut content = chip.unwrap_or_default();
     if content.bad_block_marker.is_none() {
@@ -92,37 +93,47 @@ pub(crate) fn open(args: &ImageArgs, access: Access, need: Need, ui: &Ui) -> Res
     let state = ChipState { content, path, changed: false };
     let flash = ImageFile::new(file, resolved.geometry, resolved.first_block, state)
         .map_err(|e| in_image(e.into()))?;
-    Ok(Opened { flash, resolved, chip_file })
+    Ok(Opened { flash, mapping, resolved, chip_file })
 }
 
-/// The geometry of the image: what is claimed, held against what the flash itself shows.
-fn find_geometry(file: &LockedFile, claims: Claims, need: Need, ui: &Ui) -> Result<Resolved, Failure> {
+/// The geometry of the image, and the format of its volume: what is claimed, held against what the flash itself shows.
+fn find_geometry(
+    file: &LockedFile,
+    claims: Claims,
+    need: Need,
+    ui: &Ui,
+) -> Result<(Resolved, Mapping), Failure> {
     let claimed = claims.resolve(Some(file.len));
     let seen = match &claimed {
         Ok(Some(resolved)) => {
             let start = resolved.end() - resolved.geometry.raw_size();
-            probe::look_at_slots(&file.file, &resolved.geometry, start)?
+            probe::look_at(&file.file, &resolved.geometry, start)?
         }
-        _ => SlotsSeen::Nothing,
+        _ => Seen::Nothing,
     };
-    if let (Ok(Some(resolved)), SlotsSeen::Entry { blocks }) = (&claimed, seen)
-        && blocks == resolved.geometry.blocks() as usize
-    {
-        return Ok(tell(*resolved, file.len, ui));
+    let as_found = |found: Claims| -> Result<Resolved, Failure> {
+        claims.and(found)?.resolve(Some(file.len))?.ok_or_else(unknown_geometry)
+    };
+    match (&claimed, seen) {
+        (Ok(Some(resolved)), Seen::Block) => return Ok((tell(*resolved, file.len, ui), Mapping::Block)),
+        (_, Seen::Page(found)) => {
+            return Ok((tell(as_found(Claims::of_flash(&found))?, file.len, ui), Mapping::Page));
+        }
+        _ => {}
     }
     let mut search = probe::find_volumes(&file.file, &claims.hints())?;
+    refuse_other_than_found(claims, &search)?;
     let agreeing = search.best(|found| claims.agree_with(Claims::of_flash(found)));
-    let agreeing: Vec<_> = agreeing.into_iter().map(Claims::of_flash).collect();
     match agreeing.as_slice() {
         [found] => {
-            let resolved = claims.and(*found)?.resolve(Some(file.len))?.ok_or_else(unknown_geometry)?;
+            let resolved = as_found(Claims::of_flash(found))?;
             refuse_what_lies_within(&resolved, claims, &search)?;
-            return Ok(tell(resolved, file.len, ui));
+            return Ok((tell(resolved, file.len, ui), mapping_of(found.format)));
         }
         [_, _, ..] => return Err(ambiguous(&agreeing)),
         [] => {}
     }
-    if let (Some((claimed, from)), SlotsSeen::Entry { blocks }) = (claims.blocks, seen)
+    if let (Some((claimed, from)), Seen::OtherBlocks(blocks)) = (claims.blocks, seen)
         && blocks != claimed as usize
     {
         let message = format!(
@@ -131,7 +142,7 @@ fn find_geometry(file: &LockedFile, claims: Claims, need: Need, ui: &Ui) -> Resu
         return Err(Failure::new(Kind::GeometryMismatch, message));
     }
     // What the claims exclude may be what is there.
-    if seen != SlotsSeen::Magic {
+    if !matches!(seen, Seen::Magic(_)) {
         if claims.hints() != Hints::default() {
             search = probe::find_volumes(&file.file, &Hints::default())?;
         }
@@ -139,12 +150,38 @@ fn find_geometry(file: &LockedFile, claims: Claims, need: Need, ui: &Ui) -> Resu
             claims.and(Claims::of_flash(found))?;
         }
     }
+    let mapping = match seen {
+        Seen::Magic(format) => mapping_of(format),
+        _ => Mapping::Block,
+    };
     match (claimed?, need) {
-        (Some(resolved), Need::Geometry) => Ok(tell(resolved, file.len, ui)),
-        (Some(resolved), Need::Volume) if seen != SlotsSeen::Nothing => Ok(tell(resolved, file.len, ui)),
+        (Some(resolved), Need::Geometry) => Ok((tell(resolved, file.len, ui), mapping)),
+        (Some(resolved), Need::Volume) if seen != Seen::Nothing => {
+            Ok((tell(resolved, file.len, ui), mapping))
+        }
         (Some(_), Need::Volume) => Err(describe_content(&file.file, probe::recognise(&file.file)?)?),
         (None, _) => Err(why_unknown(&file.file, &search)?),
     }
+}
+
+/// The format that the probe has recognised, as the engines call it.
+pub(crate) fn mapping_of(format: Format) -> Mapping {
+    match format {
+        Format::Block => Mapping::Block,
+        Format::Page => Mapping::Page,
+    }
+}
+
+/// A page-mapped volume says itself that the file is its own: claims that contradict it are wrong, whatever else in the file
+/// they would fit. Only who says that the volume starts elsewhere means something else.
+fn refuse_other_than_found(claims: Claims, search: &Search) -> Result<(), Failure> {
+    let best = search.best(|_| true);
+    let [found] = best.as_slice() else { return Ok(()) };
+    let elsewhere = claims.first_block.is_some_and(|(first, _)| first != found.first_block);
+    if found.format == Format::Page && found.fills_file() && !elsewhere {
+        claims.and(Claims::of_flash(found))?;
+    }
+    Ok(())
 }
 
 fn tell(resolved: Resolved, file_len: u64, ui: &Ui) -> Resolved {
@@ -168,7 +205,7 @@ fn tell(resolved: Resolved, file_len: u64, ui: &Ui) -> Resolved {
 /// starts gets at it.
 fn refuse_what_lies_within(found: &Resolved, claims: Claims, search: &Search) -> Result<(), Failure> {
     let start = found.end() - found.geometry.raw_size();
-    match search.first_magic {
+    match search.first_magic() {
         Some(damaged) if damaged < start && claims.first_block.is_none() => Err(Failure::new(
             Kind::Unmountable,
             format!(
@@ -187,8 +224,12 @@ fn unknown_geometry() -> Failure {
     )
 }
 
-fn ambiguous(candidates: &[Claims]) -> Failure {
-    let list: Vec<String> = candidates.iter().take(8).map(|c| c.describe_shape()).collect();
+fn ambiguous(candidates: &[&FoundVolume]) -> Failure {
+    let shape = |found: &&FoundVolume| {
+        let shape = Claims::of_flash(found).describe_shape();
+        format!("{}-mapped with {shape}", mapping_of(found.format).name())
+    };
+    let list: Vec<String> = candidates.iter().take(8).map(shape).collect();
     let message = format!("the flash fits several geometries; say which by flags: {}", list.join("; or "));
     Failure::new(Kind::GeometryUnknown, message)
 }
@@ -200,21 +241,26 @@ fn why_unknown(file: &File, search: &Search) -> Result<Failure, Failure> {
         return Ok(Failure::new(Kind::GeometryUnknown, message));
     }
     let foreign = probe::recognise(file)?;
-    match search.first_magic {
-        Some(at) if search.valid_entries > 0 => Ok(Failure::new(
-            Kind::GeometryUnknown,
-            format!(
-                "there is whole metadata of a block-mapped volume at offset {at:#x}, and no geometry puts it where it belongs: if something stands before the volume, or part of it is missing, cut or pad the file to whole blocks"
-            ),
-        )),
-        Some(at) if foreign.as_ref().is_none_or(|f| at <= f.offset) => Ok(Failure::new(
-            Kind::Unmountable,
-            format!(
-                "there is metadata of a block-mapped volume at offset {at:#x}, and no copy of it is whole; give the geometry to learn more"
-            ),
-        )),
-        _ => describe_content(file, foreign),
+    let Some((format, at, whole)) = search.first_trace() else { return describe_content(file, foreign) };
+    let mapping = mapping_of(format);
+    let name = mapping.name();
+    if whole {
+        let message = format!(
+            "there is whole metadata of a {name}-mapped volume at offset {at:#x}, and no geometry puts it where it belongs: if something stands before the volume, or part of it is missing, cut or pad the file to whole blocks{}",
+            match format {
+                Format::Page => "; if most of its metadata is lost, give the geometry",
+                Format::Block => "",
+            }
+        );
+        return Ok(Failure::new(Kind::GeometryUnknown, message));
     }
+    if foreign.as_ref().is_some_and(|foreign| foreign.offset < at) {
+        return describe_content(file, foreign);
+    }
+    let message = format!(
+        "there is metadata of a {name}-mapped volume at offset {at:#x}, and no copy of it is whole; give the geometry to learn more"
+    );
+    Ok(Failure::new(Kind::Unmountable, message).about(mapping))
 }
 
 /// What an image without a volume of ours holds instead.
@@ -242,10 +288,10 @@ impl Opened {
     }
 
     /// Mount the volume; what the mount has to say is told.
-    pub(crate) fn mount(self, options: &Mount, image: &Path, ui: &Ui) -> Result<Mounted, Failure> {
-        let Self { flash, resolved, .. } = self;
+    pub(crate) fn mount(self, options: &MountOptions, image: &Path, ui: &Ui) -> Result<Mounted, Failure> {
+        let Self { flash, mapping, resolved, .. } = self;
         let in_image = |error: nandimg::Error| Failure::from(error).context(format!("{}", image.display()));
-        let volume = BlockVolume::mount(flash, options).map_err(in_image)?;
+        let volume = AnyVolume::mount(flash, mapping, options).map_err(in_image)?;
         for warning in volume.warnings() {
             ui.warn(warning);
         }
@@ -255,11 +301,16 @@ impl Opened {
 
 /// A mounted volume and what is known of its image.
 pub(crate) struct Mounted {
-    pub(crate) volume: BlockVolume<ImageFile>,
+    pub(crate) volume: AnyVolume<ImageFile>,
     pub(crate) resolved: Resolved,
 }
 
 /// Open the image that `args` name and mount its volume.
-pub(crate) fn mount(args: &ImageArgs, access: Access, options: &Mount, ui: &Ui) -> Result<Mounted, Failure> {
+pub(crate) fn mount(
+    args: &ImageArgs,
+    access: Access,
+    options: &MountOptions,
+    ui: &Ui,
+) -> Result<Mounted, Failure> {
     open(args, access, Need::Volume, ui)?.mount(options, &args.image, ui)
 }

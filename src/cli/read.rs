@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nandimg::flash::FlashHardware;
 use nandimg::flash::file_io::Access;
-use nandimg::ftl::Volume;
-use nandimg::ftl::block::Mount;
+use nandimg::ftl::{MountOptions, Volume};
 use nandimg::{Error, flash::PageAddr};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -75,7 +74,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let chip_file = chip_file_path(&args.image.image, &args.image.geometry);
     Inputs { image: &args.image.image, chip_file: chip_file.as_deref() }.refuse_as_output(output)?;
     refuse_stdout(&args.image)?;
-    let options = Mount { read_only: true, sequence: args.sequence, ..Mount::default() };
+    let options = MountOptions { sequence: args.sequence, ..MountOptions::read_only() };
     let mounted = mount(&args.image, Access::ReadOnly, &options, ui)?;
     let volume = &mounted.volume;
     let end = end_of_range(args, volume.len())?;

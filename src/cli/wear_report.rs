@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use nandimg::check::wear::WearStatistics;
 use nandimg::flash::file_io::Access;
 use nandimg::flash::{Block, FlashHardware};
-use nandimg::ftl::block::Mount;
-use nandimg::ftl::{BlockUse, Volume};
+use nandimg::ftl::{BlockUse, MountOptions, Volume};
 use serde_json::{Value, json};
 
 use super::args::{GeometryArgs, ImageArgs};
@@ -46,7 +45,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
 }
 
 fn report_on(args: &ImageArgs, ui: &Ui) -> Result<Value, Failure> {
-    let mounted = mount(args, Access::ReadOnly, &Mount { read_only: true, ..Mount::default() }, ui)?;
+    let mounted = mount(args, Access::ReadOnly, &MountOptions::read_only(), ui)?;
     let volume = &mounted.volume;
     let counts: Vec<(Block, u32)> =
         volume.flash().geometry().iter_blocks().zip(volume.erase_counts().iter().copied()).collect();
@@ -66,7 +65,7 @@ fn report_on(args: &ImageArgs, ui: &Ui) -> Result<Value, Failure> {
         _ => None,
     });
     Ok(json!({
-        "mapping": "block",
+        "mapping": volume.mapping().name(),
         "geometry": mounted.resolved.to_json(),
         "erase_counts": statistics,
         "total": counts.iter().map(|&(_, erases)| u64::from(erases)).sum::<u64>(),
@@ -125,8 +124,10 @@ fn most_worn(report: &Value, per_block: &[Value]) -> String {
     for block in report["fixed_blocks"].as_array().into_iter().flatten() {
         rows.add_row([block["block"].to_string(), block["erases"].to_string(), text_of(&block["role"])]);
     }
+    let fixed: Vec<&Value> =
+        report["fixed_blocks"].as_array().into_iter().flatten().map(|b| &b["block"]).collect();
     let mut others: Vec<&Value> =
-        per_block.iter().filter(|b| b["state"] != "metadata" && b["state"] != "reserved").collect();
+        per_block.iter().filter(|b| b["state"] != "reserved" && !fixed.contains(&&b["block"])).collect();
     others.sort_by_key(|b| (std::cmp::Reverse(b["erases"].as_u64()), b["block"].as_u64()));
     for block in others.into_iter().take(10) {
         rows.add_row([block["block"].to_string(), block["erases"].to_string(), text_of(&block["state"])]);

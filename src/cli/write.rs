@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 
 use nandimg::flash::FlashHardware;
 use nandimg::flash::file_io::Access;
-use nandimg::ftl::Volume;
-use nandimg::ftl::block::Mount;
 use nandimg::ftl::wear::WearPolicy;
+use nandimg::ftl::{MountOptions, Volume};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -33,12 +32,23 @@ pub(crate) struct Args {
     /// Let the volume end where this write ends
     #[arg(long)]
     truncate: bool,
-    /// Erases between two checks of static wear levelling
-    #[arg(long, value_name = "N", default_value_t = WearPolicy::default().interval)]
-    wear_interval: u64,
-    /// Difference in erase counts at which static wear levelling acts
-    #[arg(long, value_name = "N", default_value_t = WearPolicy::default().threshold)]
-    wear_threshold: u32,
+    /// Erases between two checks of static wear levelling, if not as the volume says (256 if it does not)
+    #[arg(long, value_name = "N")]
+    wear_interval: Option<u64>,
+    /// Difference in erase counts at which static wear levelling acts, if not as the volume says (100 if it does not)
+    #[arg(long, value_name = "N")]
+    wear_threshold: Option<u32>,
+}
+
+impl Args {
+    /// When to level wear, if not as the volume says. Who sets one number leaves the other as it usually is.
+    fn wear(&self) -> Option<WearPolicy> {
+        let usual = WearPolicy::default();
+        (self.wear_interval.is_some() || self.wear_threshold.is_some()).then(|| WearPolicy {
+            interval: self.wear_interval.unwrap_or(usual.interval),
+            threshold: self.wear_threshold.unwrap_or(usual.threshold),
+        })
+    }
 }
 
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
@@ -47,15 +57,14 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     Inputs { image: &args.image.image, chip_file: chip_file.as_deref() }.refuse_as_input(input)?;
     refuse_stdout(&args.image)?;
     let mut source = Source::open(input)?;
-    let wear = WearPolicy { interval: args.wear_interval, threshold: args.wear_threshold };
-    let mounted = mount(&args.image, Access::ReadWrite, &Mount { wear, ..Mount::default() }, ui)?;
+    let options = MountOptions { wear: args.wear(), ..MountOptions::default() };
+    let mounted = mount(&args.image, Access::ReadWrite, &options, ui)?;
     let mut volume = mounted.volume;
     if let Some(length) = source.length {
         volume.check_write(args.offset, length)?;
     }
     let mut hasher = ui.json.then(Sha256::new);
-    let block_size = u64::from(volume.layout().block_size);
-    let written = copy(&mut volume, &mut source, args.offset, block_size, hasher.as_mut(), ui);
+    let written = copy(&mut volume, &mut source, args.offset, hasher.as_mut(), ui);
     let written = written.and_then(|bytes| {
         if args.truncate {
             volume.set_len(args.offset + bytes)?;
@@ -73,12 +82,17 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
             return Err(failure);
         }
     };
+    let batches = volume.commits();
+    if let Err(error) = volume.end() {
+        // The data is durable; the next mount has more to do.
+        ui.warn(&format!("the volume could not be closed well: {error}"));
+    }
     let report = json!({
         "offset": args.offset,
         "bytes": bytes,
         "sha256": hasher.map(|hasher| hex(&hasher.finalize())),
         "logical_len": volume.len(),
-        "batches": volume.commits(),
+        "batches": batches,
     });
     ui.report(report, show)?;
     Ok(Exit::Done)
@@ -99,20 +113,20 @@ fn what_stays<V: Volume>(volume: &V) -> String {
     }
 }
 
-/// Stage all of `source` at `offset`, in pieces that fill whole blocks; how many bytes that was.
+/// Stage all of `source` at `offset`, in pieces that the volume likes best; how many bytes that was.
 fn copy<V: Volume>(
     volume: &mut V,
     source: &mut Source<'_>,
     offset: u64,
-    block_size: u64,
     mut hasher: Option<&mut Sha256>,
     ui: &Ui,
 ) -> Result<u64, Failure> {
     let mut progress = Progress::new(ui, "writing");
-    let mut buf = vec![0; block_size as usize];
+    let unit = volume.write_unit().max(1);
+    let mut buf = vec![0; unit as usize];
     let mut at = offset;
     loop {
-        let take = (block_size - at % block_size) as usize;
+        let take = (unit - at % unit) as usize;
         let got = source.fill(&mut buf[..take])?;
         volume.write(at, &buf[..got])?;
         if let Some(hasher) = &mut hasher {

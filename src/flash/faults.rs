@@ -5,6 +5,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 pub use super::latent::{LatentFault, LatentFaults, Strike};
 use super::{Block, FlashError, FlashHardware, Geometry, Operation, PageAddr};
@@ -36,10 +37,14 @@ pub enum Cut {
     OldTail,
     /// It was done wholly, and nothing else since the last sync was.
     Reordered,
+    /// It was done by half: its pages read right once each, and never again.
+    ReadsOnce,
+    /// It was done by half: its pages read right until the power goes once more, and never again.
+    Fades,
 }
 
 impl Cut {
-    /// Every kind.
+    /// Every kind that leaves pages which stay what they are.
     pub const ALL: [Self; 7] = [
         Self::NotDone,
         Self::Done,
@@ -49,6 +54,27 @@ impl Cut {
         Self::OldTail,
         Self::Reordered,
     ];
+
+    /// Those after which a page that was read may be lost later.
+    pub const FADING: [Self; 2] = [Self::ReadsOnce, Self::Fades];
+}
+
+/// How many more times a page can be read.
+#[derive(Debug)]
+struct ReadsLeft(AtomicU32);
+
+impl Clone for ReadsLeft {
+    fn clone(&self) -> Self {
+        Self(AtomicU32::new(self.0.load(Ordering::Relaxed)))
+    }
+}
+
+impl ReadsLeft {
+    /// Read once; whether that goes well.
+    fn take(&self) -> bool {
+        let less = |left: u32| left.checked_sub(1);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
 }
 
 /// The content of a block: one entry a page, `None` where it cannot be read.
@@ -60,6 +86,10 @@ pub struct Faulty<H> {
     inner: H,
     latent: LatentFaults,
     unreadable: BTreeSet<PageAddr>,
+    /// Pages that can be read a few more times.
+    few_reads: BTreeMap<PageAddr, ReadsLeft>,
+    /// Pages that can be read until the power goes once more.
+    fading: BTreeSet<PageAddr>,
     /// From which of the coming erases and programs on all fail.
     fail_from: Option<u64>,
     cut: Option<(u64, Cut)>,
@@ -80,6 +110,8 @@ impl<H> Faulty<H> {
             inner,
             latent: self.latent.clone(),
             unreadable: self.unreadable.clone(),
+            few_reads: self.few_reads.clone(),
+            fading: self.fading.clone(),
             fail_from: self.fail_from,
             cut: self.cut,
             powered: self.powered,
@@ -99,6 +131,8 @@ impl<H: Tearable> Faulty<H> {
             inner,
             latent: LatentFaults::default(),
             unreadable: BTreeSet::new(),
+            few_reads: BTreeMap::new(),
+            fading: BTreeSet::new(),
             fail_from: None,
             cut: None,
             powered: true,
@@ -122,6 +156,17 @@ impl<H: Tearable> Faulty<H> {
     /// The plan of blocks that will fail.
     pub fn latent_mut(&mut self) -> &mut LatentFaults {
         &mut self.latent
+    }
+
+    /// The plan of blocks that will fail, as it stands.
+    pub fn latent(&self) -> &LatentFaults {
+        &self.latent
+    }
+
+    /// Pages that cannot be read, and those that can as yet.
+    pub fn unreadable(&self) -> [Vec<PageAddr>; 3] {
+        let few = self.few_reads.keys().copied().collect();
+        [self.unreadable.iter().copied().collect(), few, self.fading.iter().copied().collect()]
     }
 
     /// Let a page be unreadable until its block is erased.
@@ -156,8 +201,11 @@ impl<H: Tearable> Faulty<H> {
         self.interrupted = None;
     }
 
-    /// Power is back; no further cut is planned.
+    /// Power is back, also where it has not gone by itself; no further cut is planned.
     pub fn restore_power(&mut self) {
+        if self.powered {
+            self.unreadable.append(&mut self.fading);
+        }
         self.powered = true;
         self.cut = None;
         self.unsynced.clear();
@@ -191,6 +239,7 @@ impl<H: Tearable> Faulty<H> {
         Ok(match self.cut {
             Some((at, cut)) if self.operations > at => {
                 self.powered = false;
+                self.unreadable.append(&mut self.fading);
                 Some(cut)
             }
             _ => None,
@@ -245,6 +294,8 @@ impl<H: Tearable> Faulty<H> {
         match bytes {
             Some(bytes) => {
                 self.unreadable.remove(&page);
+                self.few_reads.remove(&page);
+                self.fading.remove(&page);
                 self.inner.overwrite(page, bytes)
             }
             None => {
@@ -252,6 +303,26 @@ impl<H: Tearable> Faulty<H> {
                 Ok(())
             }
         }
+    }
+
+    /// What could not be read of a block can be, once it is erased.
+    fn forget_block(&mut self, block: Block) {
+        self.unreadable.retain(|page| page.block != block);
+        self.few_reads.retain(|page, _| page.block != block);
+        self.fading.retain(|page| page.block != block);
+    }
+
+    /// Let a page that was changed last be lost later.
+    fn let_fade(&mut self, page: PageAddr, cut: Cut) -> Result<(), FlashError> {
+        let mut bytes = vec![0; self.inner.geometry().page_size() as usize];
+        self.inner.read(page.block, page.page * self.inner.geometry().page_size(), &mut bytes)?;
+        // As it is, and yet nothing may be programmed behind it.
+        self.inner.overwrite(page, &bytes)?;
+        match cut {
+            Cut::ReadsOnce => drop(self.few_reads.insert(page, ReadsLeft(AtomicU32::new(1)))),
+            _ => drop(self.fading.insert(page)),
+        }
+        Ok(())
     }
 
     fn garbage(&self, page: PageAddr) -> Vec<u8> {
@@ -302,6 +373,10 @@ impl<H: Tearable> Faulty<H> {
                 self.inner.program(page, data)?;
                 self.lose_unsynced(page.block)?;
             }
+            Cut::ReadsOnce | Cut::Fades => {
+                self.inner.program(page, data)?;
+                self.let_fade(page, cut)?;
+            }
         }
         Ok(())
     }
@@ -329,6 +404,13 @@ impl<H: Tearable> Faulty<H> {
                 self.inner.erase(block)?;
                 self.lose_unsynced(block)?;
             }
+            Cut::ReadsOnce | Cut::Fades => {
+                self.forget_block(block);
+                self.inner.erase(block)?;
+                for page in geometry.iter_pages(block) {
+                    self.let_fade(page, cut)?;
+                }
+            }
         }
         Ok(())
     }
@@ -349,9 +431,11 @@ impl<H: Tearable> FlashHardware for Faulty<H> {
         let geometry = self.geometry();
         let first = geometry.page_at(block, offset);
         let last = geometry.page_at(block, offset + (buf.len() as u32 - 1));
+        let used_up = |(page, left): (&PageAddr, &ReadsLeft)| (!left.take()).then_some(*page);
         let at = match self.latent.unreadable(block) {
             true => Some(first),
-            false => self.unreadable.range(first..=last).next().copied(),
+            false => (self.unreadable.range(first..=last).next().copied())
+                .or_else(|| self.few_reads.range(first..=last).find_map(used_up)),
         };
         match at {
             Some(at) => Err(FlashError::Unreadable { at, offset: self.raw_offset(at) }),
@@ -385,7 +469,7 @@ impl<H: Tearable> FlashHardware for Faulty<H> {
             let offset = self.raw_offset(at);
             return Err(FlashError::Failed { operation: Operation::Erase, at, offset });
         }
-        self.unreadable.retain(|page| page.block != block);
+        self.forget_block(block);
         self.inner.erase(block)
     }
 

@@ -115,49 +115,57 @@ pub fn victim(
     best.map(|(block, ..)| block)
 }
 
-/// How worn the blocks are that share the wear.
+/// How worn the blocks are that share the wear, and how far apart they may come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wear {
-    /// The most erases of one of them.
-    pub most: u32,
-    /// The mean, rounded down.
+    /// The mean of their erase counts, rounded down.
     pub mean: u32,
+    /// The difference between two of them at which levelling acts.
+    pub threshold: u32,
+}
+
+impl Wear {
+    /// Whether a block has taken so little wear that what it holds should move. Half of what blocks may be apart is below the
+    /// mean: the least worn block is held against that, and not against a single block that ran ahead.
+    #[must_use]
+    pub fn lags(&self, erases: u32) -> bool {
+        self.mean.saturating_sub(erases) >= (self.threshold - self.threshold / 2).max(1)
+    }
+
+    /// Whether a block has taken so much that it should rest.
+    #[must_use]
+    pub fn is_ahead(&self, erases: u32) -> bool {
+        erases >= self.mean.saturating_add((self.threshold / 2).max(1))
+    }
 }
 
 /// The free block to be filled next, of erase counts and blocks in order; `waiting` are already chosen.
 ///
-/// For cold data the most worn one that has not taken more than all others, and none that has yet to take its share while
-/// there is another choice.
+/// For cold data the most worn one that is not ahead of the others, and none that has yet to take its share while there is
+/// another choice; for hot data the least worn one. One that is ahead is taken only where there is no other.
 #[must_use]
 pub fn free_block(free: &BTreeSet<(u32, Block)>, heat: Heat, wear: Wear, waiting: usize) -> Option<Block> {
-    let least = free.first().map(|&(_, block)| block);
-    if heat == Heat::Hot {
-        return least;
+    let &(least, block) = free.first()?;
+    if wear.is_ahead(least) {
+        return (waiting == 0).then_some(block);
     }
-    match free.range(..(wear.most, Block(0))).next_back() {
+    if heat == Heat::Hot {
+        return Some(block);
+    }
+    let rested = free.iter().rev().find(|&&(erases, _)| !wear.is_ahead(erases));
+    match rested {
         Some(&(erases, _)) if erases <= wear.mean && waiting > 0 => None,
         // Of equally worn ones the first.
         Some(&(erases, _)) => free.range((erases, Block(0))..).next().map(|&(_, block)| block),
-        None if waiting > 0 => None,
-        None => least,
+        None => None,
     }
 }
 
-/// The block whose data is to move so that it can take its share of the wear: the least worn of those that hold data, if the
-/// most worn block is `threshold` erases ahead of it.
-pub fn block_to_level(
-    candidates: impl Iterator<Item = Candidate>,
-    most: u32,
-    threshold: u32,
-) -> Option<Block> {
+/// The block whose data is to move so that it can take its share of the wear: the least worn of those that hold data, if it lags
+/// behind.
+pub fn block_to_level(candidates: impl Iterator<Item = Candidate>, wear: Wear) -> Option<Block> {
     let least = candidates.min_by_key(|candidate| (candidate.erases, candidate.closed, candidate.block))?;
-    lags(least.erases, most, threshold).then_some(least.block)
-}
-
-/// Whether a block is so much less worn than the most worn one that what it holds should move.
-#[must_use]
-pub fn lags(erases: u32, most: u32, threshold: u32) -> bool {
-    most.saturating_sub(erases) >= threshold.max(1)
+    wear.lags(least.erases).then_some(least.block)
 }
 
 #[cfg(test)]
@@ -203,20 +211,23 @@ mod tests {
 
     #[test]
     fn cold_data_rests_on_worn_blocks() {
+        let wear = Wear { mean: 5, threshold: 8 };
         let free: BTreeSet<_> = [(3, Block(1)), (8, Block(2)), (8, Block(3)), (9, Block(4))].into();
-        let wear = Wear { most: 9, mean: 5 };
         assert_eq!(free_block(&free, Heat::Hot, wear, 0), Some(Block(1)));
         assert_eq!(free_block(&free, Heat::Cold, wear, 0), Some(Block(2)));
         let young: BTreeSet<_> = [(3, Block(1)), (4, Block(2))].into();
         assert_eq!(free_block(&young, Heat::Cold, wear, 0), Some(Block(2)));
         assert_eq!(free_block(&young, Heat::Cold, wear, 1), None);
+        let ahead: BTreeSet<_> = [(9, Block(1))].into();
+        assert_eq!(free_block(&ahead, Heat::Hot, wear, 1), None);
+        assert_eq!(free_block(&ahead, Heat::Hot, wear, 0), Some(Block(1)));
         assert_eq!(free_block(&BTreeSet::new(), Heat::Cold, wear, 0), None);
     }
 
     #[test]
     fn the_least_worn_block_moves_when_it_lags() {
         let blocks = [candidate(1, 5, 7, 12), candidate(2, 63, 9, 10), candidate(3, 63, 8, 10)];
-        assert_eq!(block_to_level(blocks.into_iter(), 17, 7), Some(Block(3)));
-        assert_eq!(block_to_level(blocks.into_iter(), 16, 7), None);
+        assert_eq!(block_to_level(blocks.into_iter(), Wear { mean: 14, threshold: 7 }), Some(Block(3)));
+        assert_eq!(block_to_level(blocks.into_iter(), Wear { mean: 13, threshold: 7 }), None);
     }
 }

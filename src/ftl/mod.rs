@@ -127,6 +127,9 @@ pub trait Volume {
     fn free_blocks(&self) -> u64;
 }
 
+/// What [`Volume::read_only`] says of a volume that could be written, had it not been mounted to look only.
+pub const MOUNTED_READ_ONLY: &str = "it was mounted read-only";
+
 /// What a block is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlockUse {

@@ -4,12 +4,11 @@
 //! many blocks there are; block and slot sizes follow from the file's size and from where the other slot lies.
 
 use std::io;
-use std::ops::Range;
-
-use memchr::memmem;
 
 use super::layouts::WITH_SPARE;
+use super::magic;
 use super::source::ReadAt;
+use super::volumes::{Finds, Format, FoundVolume, Hints};
 use crate::flash::Geometry;
 use crate::onflash::ftlj::{HEADER_LEN, Layout, MAGIC, Metadata, RawHeader};
 
@@ -26,51 +25,41 @@ const HEAD_LEN: u64 = 16 << 20;
 /// No number of volumes needs more entries to be told apart.
 const MAX_ENTRIES: usize = 256;
 
-/// A volume that was found, and its geometry.
+/// A geometry that explains a metadata entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FoundVolume {
-    /// Data bytes a page; unknown where there is no spare area.
-    pub page_size: Option<u32>,
-    /// Spare bytes a page.
-    pub spare_size: u32,
-    /// Data bytes an erase block.
-    pub block_size: u32,
-    /// Erase blocks.
-    pub blocks: u32,
-    /// Where the volume starts in the image, in blocks.
-    pub first_block: u32,
+struct Explained {
+    page_size: Option<u32>,
+    spare_size: u32,
+    block_size: u32,
+    blocks: u32,
+    first_block: u32,
     /// Both slots hold a whole entry.
     both_slots: bool,
     /// The map has an entry for each logical block.
     map_fits: bool,
     /// It takes the whole of the image.
     fills_file: bool,
-    /// How well everything else fits; only for ranking.
+    /// How well everything else fits.
     score: u32,
+    /// Where it starts, in bytes.
+    start: u64,
 }
 
-/// What a search came to.
-#[derive(Clone, Debug, Default)]
-pub struct Search {
-    /// Every geometry that explains a metadata entry; see [`best`](Self::best).
-    pub volumes: Vec<FoundVolume>,
-    /// Offset of the first magic, whether or not an entry follows.
-    pub first_magic: Option<u64>,
-    /// Metadata entries whose checksum is right.
-    pub valid_entries: usize,
-    /// The image claims so many entries that the search was cut short.
-    pub exhausted: bool,
-}
-
-/// What is known of the geometry beforehand.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Hints {
-    /// Data bytes a page.
-    pub page_size: Option<u32>,
-    /// Spare bytes a page.
-    pub spare_size: Option<u32>,
-    /// Data bytes an erase block.
-    pub block_size: Option<u32>,
+impl Explained {
+    fn found(&self) -> FoundVolume {
+        FoundVolume {
+            format: Format::Block,
+            page_size: self.page_size,
+            spare_size: self.spare_size,
+            block_size: self.block_size,
+            blocks: Some(self.blocks),
+            first_block: self.first_block,
+            max_erase_cycles: None,
+            start: self.start,
+            fills_file: self.fills_file,
+            rank: self.score,
+        }
+    }
 }
 
 impl Hints {
@@ -93,17 +82,6 @@ impl Hints {
     }
 }
 
-impl Search {
-    /// The geometries that fit best of those that `may_be`, all equally well; one where the answer is clear.
-    pub fn best(&self, may_be: impl Fn(&FoundVolume) -> bool) -> Vec<&FoundVolume> {
-        let rank = |volume: &&FoundVolume| (volume.fills_file, volume.score);
-        let mut found: Vec<&FoundVolume> = self.volumes.iter().filter(|v| may_be(v)).collect();
-        let best = found.iter().map(rank).max();
-        found.retain(|volume| Some(rank(volume)) == best);
-        found
-    }
-}
-
 /// A metadata entry that proved itself.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -120,14 +98,14 @@ struct Entry {
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn find_volumes<S: ReadAt + ?Sized>(source: &S, hints: &Hints) -> io::Result<Search> {
-    let mut search = Search::default();
+pub(super) fn find<S: ReadAt + ?Sized>(source: &S, hints: &Hints) -> io::Result<Finds> {
+    let mut search = Finds::default();
     let mut work = source.len().saturating_mul(WORK_PER_BYTE).saturating_add(WORK_FREE);
     let mut entries = Vec::new();
     let head = HEAD_LEN.min(source.len());
     for range in [0..head, head.saturating_sub(MAGIC.len() as u64 - 1)..source.len()] {
-        for_each_magic(source, range, &mut |offset| {
-            search.first_magic.get_or_insert(offset);
+        magic::for_each(source, range, MAGIC, &mut |offset| {
+            search.traces.first_magic.get_or_insert(offset);
             match verify(source, offset, hints, &mut work)? {
                 Verdict::Entry(entry) => entries.push(entry),
                 Verdict::No => {}
@@ -136,42 +114,14 @@ pub fn find_volumes<S: ReadAt + ?Sized>(source: &S, hints: &Hints) -> io::Result
             search.exhausted |= entries.len() == MAX_ENTRIES;
             Ok(!search.exhausted)
         })?;
-        search.volumes = explanations(source, &entries, hints)?;
+        search.volumes = explanations(source, &entries, hints)?.iter().map(Explained::found).collect();
         // A volume that fills the file outranks whatever lies within it.
         if search.exhausted || search.volumes.iter().any(|volume| volume.fills_file) {
             break;
         }
     }
-    search.valid_entries = entries.len();
+    search.traces.valid = entries.len();
     Ok(search)
-}
-
-/// Call `found` with the offset of each magic, while it says to go on.
-fn for_each_magic<S: ReadAt + ?Sized>(
-    source: &S,
-    range: Range<u64>,
-    found: &mut dyn FnMut(u64) -> io::Result<bool>,
-) -> io::Result<()> {
-    const WINDOW: usize = 1 << 20;
-    let overlap = MAGIC.len() - 1;
-    let finder = memmem::Finder::new(&MAGIC);
-    let mut window = vec![0; WINDOW];
-    let mut at = range.start;
-    while at < range.end {
-        let take = (range.end - at).min(WINDOW as u64) as usize;
-        let Some(chunk) = window.get_mut(..take) else { break };
-        source.read_at(at, chunk)?;
-        for hit in finder.find_iter(chunk) {
-            if !found(at + hit as u64)? {
-                return Ok(());
-            }
-        }
-        if take <= overlap {
-            break;
-        }
-        at += (take - overlap) as u64;
-    }
-    Ok(())
 }
 
 enum Verdict {
@@ -247,7 +197,7 @@ fn read_entry<S: ReadAt + ?Sized>(
 
 /// What lies where the slots of a volume would.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SlotsSeen {
+pub(super) enum SlotsSeen {
     /// A whole entry, of a volume with this many blocks.
     Entry {
         /// Blocks it counts the erases of.
@@ -263,7 +213,7 @@ pub enum SlotsSeen {
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn look_at_slots<S: ReadAt + ?Sized>(
+pub(super) fn look_at_slots<S: ReadAt + ?Sized>(
     source: &S,
     geometry: &Geometry,
     start: u64,
@@ -298,8 +248,8 @@ fn explanations<S: ReadAt + ?Sized>(
     source: &S,
     entries: &[Entry],
     hints: &Hints,
-) -> io::Result<Vec<FoundVolume>> {
-    let mut found: Vec<FoundVolume> = Vec::new();
+) -> io::Result<Vec<Explained>> {
+    let mut found: Vec<Explained> = Vec::new();
     for entry in entries {
         let mut of_entry = Vec::new();
         for block_size in hints.block_sizes() {
@@ -310,7 +260,7 @@ fn explanations<S: ReadAt + ?Sized>(
                 }
             }
         }
-        let paired = |volume: &FoundVolume| (volume.both_slots, volume.both_slots && volume.map_fits);
+        let paired = |volume: &Explained| (volume.both_slots, volume.both_slots && volume.map_fits);
         let best = of_entry.iter().map(paired).max();
         of_entry.retain(|volume| Some(paired(volume)) == best && !found.contains(volume));
         found.extend(of_entry);
@@ -363,7 +313,7 @@ fn explain<S: ReadAt + ?Sized>(
     entry: &Entry,
     shape: Shape,
     is_slot_b: bool,
-) -> io::Result<Option<FoundVolume>> {
+) -> io::Result<Option<Explained>> {
     let Ok(layout) = Layout::new(shape.block_size, entry.blocks) else { return Ok(None) };
     let Some(raw_block) = shape.raw_block() else { return Ok(None) };
     let distance = u64::from(layout.blocks_per_slot) * raw_block;
@@ -392,7 +342,7 @@ fn explain<S: ReadAt + ?Sized>(
     score += 4 * u32::from(map_fits);
     let page_size = (shape.spare_size > 0).then_some(shape.page_size);
     let (spare_size, block_size, blocks) = (shape.spare_size, shape.block_size, entry.blocks);
-    Ok(Some(FoundVolume {
+    Ok(Some(Explained {
         page_size,
         spare_size,
         block_size,
@@ -402,6 +352,7 @@ fn explain<S: ReadAt + ?Sized>(
         map_fits,
         fills_file,
         score,
+        start,
     }))
 }
 
@@ -416,6 +367,7 @@ fn slot_head<S: ReadAt + ?Sized>(source: &S, offset: u64) -> io::Result<[u8; 4]>
 #[cfg(test)]
 #[allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "tests know their bytes")]
 mod tests {
+    use super::super::volumes::find_volumes;
     use super::*;
     use crate::flash::sim::SimFlash;
     use crate::ftl::Volume;
@@ -443,7 +395,7 @@ mod tests {
         let best = search.best(|_| true);
         assert_eq!(best.len(), 1, "{search:?}");
         let v = best[0];
-        (v.page_size, v.spare_size, v.block_size, v.blocks, v.first_block)
+        (v.page_size, v.spare_size, v.block_size, v.blocks.unwrap(), v.first_block)
     }
 
     #[test]
@@ -508,7 +460,7 @@ mod tests {
         let search = find_volumes(&image[..], &Hints::default()).unwrap();
         let shapes = search.best(|_| true);
         assert!(shapes.iter().any(|v| v.page_size == Some(512) && v.spare_size == 16), "{shapes:?}");
-        assert!(shapes.iter().all(|v| v.block_size == 4096 && v.blocks == 40), "{shapes:?}");
+        assert!(shapes.iter().all(|v| v.block_size == 4096 && v.blocks == Some(40)), "{shapes:?}");
     }
 
     #[test]
@@ -520,6 +472,6 @@ mod tests {
             magics[at..at + 4].copy_from_slice(&MAGIC);
         }
         let search = find_volumes(&magics[..], &Hints::default()).unwrap();
-        assert!(search.volumes.is_empty() && search.first_magic == Some(0));
+        assert!(search.volumes.is_empty() && search.block.first_magic == Some(0));
     }
 }

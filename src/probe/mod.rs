@@ -6,11 +6,14 @@
 mod foreign;
 mod ftlj;
 mod layouts;
+mod magic;
+mod paged;
 mod source;
+mod volumes;
 
 pub use foreign::{Foreign, recognise};
-pub use ftlj::{FoundVolume, Hints, Search, SlotsSeen, find_volumes, look_at_slots};
 pub use source::ReadAt;
+pub use volumes::{Format, FoundVolume, Hints, Search, Seen, Traces, find_volumes, look_at};
 
 use std::io;
 

@@ -27,7 +27,13 @@ fn random_bytes_are_not_an_image() {
     all_fail(&bench, &NEEDS_VOLUME, SMALL, 8, "not-an-image");
     bench.put("a.img", b"");
     all_fail(&bench, &NEEDS_VOLUME, "", 8, "not-an-image");
-    all_fail(&bench, &["read . -o out", "fsck .", "format . --block-size 4096"], "", 8, "not-an-image");
+    all_fail(
+        &bench,
+        &["read . -o out", "fsck .", "format . --mapping block --block-size 4096"],
+        "",
+        8,
+        "not-an-image",
+    );
 }
 
 #[test]
@@ -69,9 +75,9 @@ fn a_foreign_format_is_named() {
     all_fail(&bench, &NEEDS_VOLUME, "", 8, "foreign-format");
     all_fail(&bench, &NEEDS_VOLUME, "--block-size 128KiB --page-size 2048", 8, "foreign-format");
     bench.run("mount-check a.img").exits(8).says("UBI");
-    all_fail(&bench, &["format a.img --block-size 128KiB"], "", 8, "exists");
-    bench.run("format a.img --block-size 128KiB").exits(8).says("UBI");
-    bench.run("format a.img --block-size 128KiB --force").exits(0);
+    all_fail(&bench, &["format a.img --mapping block --block-size 128KiB"], "", 8, "exists");
+    bench.run("format a.img --mapping block --block-size 128KiB").exits(8).says("UBI");
+    bench.run("format a.img --mapping block --block-size 128KiB --force").exits(0);
     bench.run("mount-check a.img").exits(0);
 }
 
@@ -80,13 +86,17 @@ fn the_geometry_of_a_new_image_must_be_given() {
     let bench = Bench::new();
     all_fail(
         &bench,
-        &["format a.img", "format a.img --block-size 4096", "format a.img --blocks 9"],
+        &[
+            "format a.img --mapping block",
+            "format a.img --mapping block --block-size 4096",
+            "format a.img --mapping block --blocks 9",
+        ],
         "",
         8,
         "geometry-unknown",
     );
     bench.put("a.img", &vec![0xFF; BLOCK * BLOCKS as usize]);
-    all_fail(&bench, &["format a.img"], "", 8, "geometry-unknown");
+    all_fail(&bench, &["format a.img --mapping block"], "", 8, "geometry-unknown");
     all_fail(&bench, &["inject-bad a.img --list"], "", 8, "not-an-image");
     assert_eq!(bench.names(), ["a.img"]);
 }
@@ -123,7 +133,7 @@ fn flags_that_contradict_the_chip_file_are_refused_with_both_values() {
             8,
             "geometry-mismatch",
         );
-        all_fail(&bench, &["format a.img --force"], flags, 8, "geometry-mismatch");
+        all_fail(&bench, &["format a.img --mapping block --force"], flags, 8, "geometry-mismatch");
         let said = bench.run(&format!("mount-check a.img {flags}")).stderr;
         assert!(values.iter().all(|value| said.contains(value)), "{said}");
     }
@@ -133,7 +143,7 @@ fn flags_that_contradict_the_chip_file_are_refused_with_both_values() {
 #[test]
 fn flags_that_contradict_the_flash_are_refused_with_both_values() {
     let bench = Bench::new();
-    bench.run("format a.img --block-size 4096 --blocks 32").exits(0);
+    bench.run("format a.img --mapping block --block-size 4096 --blocks 32").exits(0);
     bench.feed("write a.img", b"some content").exits(0);
     for (flags, values) in [
         ("--block-size 8192", ["8192", "4096"]),
@@ -160,13 +170,13 @@ fn a_size_that_does_not_fit_is_refused() {
     ] {
         all_fail(
             &bench,
-            &["format a.img", "inject-bad a.img --list", "mount-check a.img"],
+            &["format a.img --mapping block", "inject-bad a.img --list", "mount-check a.img"],
             flags,
             8,
             "geometry-mismatch",
         );
     }
-    bench.run("format a.img --block-size 4096 --blocks 31 --first-block 1").exits(0);
+    bench.run("format a.img --mapping block --block-size 4096 --blocks 31 --first-block 1").exits(0);
 }
 
 #[test]
@@ -178,7 +188,13 @@ fn a_chip_file_that_does_not_fit_the_file_is_refused() {
         image.resize(len, 0xFF);
         bench.put("a.img", &image);
         all_fail(&bench, &NEEDS_VOLUME, "", 8, "geometry-mismatch");
-        all_fail(&bench, &["inject-bad a.img --block 9", "format a.img --force"], "", 8, "geometry-mismatch");
+        all_fail(
+            &bench,
+            &["inject-bad a.img --block 9", "format a.img --mapping block --force"],
+            "",
+            8,
+            "geometry-mismatch",
+        );
     }
     bench.put("a.img", &whole);
     bench.run("mount-check a.img").exits(0);
@@ -200,24 +216,20 @@ fn a_chip_file_that_is_none_is_unsupported() {
 }
 
 #[test]
-fn the_page_mapped_format_and_unsuited_geometries_are_unsupported() {
+fn unsuited_geometries_are_unsupported() {
     let bench = Bench::new();
-    for flags in [
-        "--mapping page --block-size 4096 --blocks 32",
-        "--block-size 4096 --blocks 6",
-        "--block-size 3072 --blocks 64",
-    ] {
-        all_fail(&bench, &["format a.img"], flags, 8, "unsupported");
+    for flags in ["--block-size 4096 --blocks 6", "--block-size 3072 --blocks 64"] {
+        all_fail(&bench, &["format a.img --mapping block"], flags, 8, "unsupported");
     }
     for bad in ["0", "1"] {
-        let line = format!("format a.img {SMALL} --bad-blocks {bad}");
+        let line = format!("format a.img --mapping block {SMALL} --bad-blocks {bad}");
         all_fail(&bench, &[&line], "", 8, "unsupported");
         bench.run(&line).exits(8).says(&format!("block {bad} ")).says("geometry");
     }
-    all_fail(&bench, &["format a.img --bad-blocks 4-31"], SMALL, 8, "unsupported");
-    all_fail(&bench, &["format a.img --bad-blocks 32"], SMALL, 8, "out-of-range");
+    all_fail(&bench, &["format a.img --mapping block --bad-blocks 4-31"], SMALL, 8, "unsupported");
+    all_fail(&bench, &["format a.img --mapping block --bad-blocks 32"], SMALL, 8, "out-of-range");
     assert!(bench.names().is_empty());
-    bench.run("format b.img --block-size 4096 --blocks 32").exits(0);
+    bench.run("format b.img --mapping block --block-size 4096 --blocks 32").exits(0);
     for flags in ["--block 9", "--block 9 --when erase"] {
         all_fail(&bench, &["inject-bad b.img --chip-file none"], flags, 8, "unsupported");
     }
@@ -271,7 +283,7 @@ fn a_bad_slot_block_makes_the_volume_read_only() {
         assert_eq!((&report["mountable"], &report["writable"]), (&true.into(), &false.into()));
         assert!(report["reason"].as_str().unwrap().contains(&format!("block {block} ")), "{report}");
         bench.run("mount-check a.img").exits(1).says("read-only");
-        all_fail(&bench, &["format a.img --force"], "", 8, "unsupported");
+        all_fail(&bench, &["format a.img --mapping block --force"], "", 8, "unsupported");
     }
 }
 
@@ -340,10 +352,14 @@ fn a_held_lock_is_an_error_that_says_so() {
         "fsck a.img",
         "wear-report a.img",
         "inject-bad a.img --list",
-        "format a.img --dry-run --force",
+        "format a.img --mapping block --dry-run --force",
     ];
-    let changers =
-        ["write a.img", "fsck a.img --repair", "inject-bad a.img --block 9", "format a.img --force"];
+    let changers = [
+        "write a.img",
+        "fsck a.img --repair",
+        "inject-bad a.img --block 9",
+        "format a.img --mapping block --force",
+    ];
     let holder = File::options().read(true).write(true).open(bench.path("a.img")).unwrap();
     holder.lock().unwrap();
     all_fail(&bench, &lookers, "", 8, "locked");

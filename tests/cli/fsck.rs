@@ -113,7 +113,7 @@ fn a_torn_slot_is_a_warning_that_a_repair_mends() {
 #[test]
 fn a_commit_that_never_reached_its_last_page_is_torn() {
     let bench = Bench::new();
-    bench.run("format a.img --page-size 128 --block-size 4096 --blocks 32").exits(0);
+    bench.run("format a.img --mapping block --page-size 128 --block-size 4096 --blocks 32").exits(0);
     bench.feed("write a.img", &content()).exits(0);
     let (newer, _) = newer_and_older(&bench.bytes("a.img"));
     bench.patch("a.img", slot_offset(newer) + 256, |bytes| bytes[..128].fill(0xFF));
@@ -238,7 +238,7 @@ fn a_mark_that_the_table_lacks_is_a_warning_that_a_repair_mends() {
 fn a_mark_that_the_chip_lacks_is_set_by_a_repair_where_the_chip_carries_marks() {
     let bench = Bench::new();
     bench
-        .run("format a.img --page-size 512 --spare-size 16 --block-size 4096 --blocks 32 --bad-blocks 25")
+        .run("format a.img --mapping block --page-size 512 --spare-size 16 --block-size 4096 --blocks 32 --bad-blocks 25")
         .exits(0);
     bench.feed("write a.img", &content()).exits(0);
     let mark = 25 * 8 * 528 + 512 + 5;
@@ -330,7 +330,7 @@ fn map_entries_that_make_no_sense_are_damage_and_never_zeros() {
 fn data_on_a_bad_block_is_read_and_moved_by_a_repair() {
     for geometry in [SMALL, "--page-size 512 --spare-size 16 --block-size 4096 --blocks 32"] {
         let bench = Bench::new();
-        bench.run(&format!("format a.img {geometry}")).exits(0);
+        bench.run(&format!("format a.img --mapping block {geometry}")).exits(0);
         bench.feed("write a.img", &content()).exits(0);
         bench.run("inject-bad a.img --block 5,7").exits(0);
         let found = finds(&bench, "", "mapped-bad-block", "error", 4);
@@ -391,7 +391,7 @@ fn unreadable_data_is_named_page_by_page_and_left() {
 #[test]
 fn what_is_normal_is_not_found() {
     let bench = Bench::new();
-    bench.run(&format!("format a.img {SMALL} --bad-blocks 20")).exits(0);
+    bench.run(&format!("format a.img --mapping block {SMALL} --bad-blocks 20")).exits(0);
     assert_eq!(bench.report("fsck a.img")["findings"], json!([]), "an erased copy");
     bench.feed("write a.img", &content()).exits(0);
     bench.patch("a.img", 28 * BLOCK, |bytes| bytes[..BLOCK].fill(0x5A));

@@ -8,7 +8,7 @@ use crate::support::{BLOCK, Bench, SMALL, numbers, random};
 fn a_seed_chooses_the_same_for_ever() {
     // Computed apart, from the published SplitMix64 and the first steps of a Fisher-Yates shuffle.
     let bench = Bench::new();
-    bench.run(&format!("format a.img {SMALL}")).exits(0);
+    bench.run(&format!("format a.img --mapping block {SMALL}")).exits(0);
     let report = bench.report("inject-bad a.img --count 5 --when program");
     let chosen: Vec<u64> =
         report["faults"].as_array().unwrap().iter().map(|f| f["block"].as_u64().unwrap()).collect();
@@ -41,7 +41,7 @@ fn the_same_command_does_the_same() {
 #[test]
 fn all_blocks_may_be_chosen_and_none_twice() {
     let bench = Bench::new();
-    bench.run(&format!("format a.img {SMALL}")).exits(0);
+    bench.run(&format!("format a.img --mapping block {SMALL}")).exits(0);
     let report = bench.report("inject-bad a.img --count 32 --seed 7");
     assert!(numbers(&report["marked"]).into_iter().eq(0..32));
     bench.fails("inject-bad a.img --count 1", 8, "out-of-range");
@@ -50,12 +50,14 @@ fn all_blocks_may_be_chosen_and_none_twice() {
 #[test]
 fn marks_lie_in_the_spare_area_where_there_is_one_and_else_in_the_chip_file() {
     let bench = Bench::new();
-    bench.run(&format!("format a.img {SMALL}")).exits(0);
+    bench.run(&format!("format a.img --mapping block {SMALL}")).exits(0);
     let before = bench.bytes("a.img");
     bench.run("inject-bad a.img --block 9").exits(0);
     assert!(bench.bytes("a.img") == before);
     assert_eq!(bench.chip_file("a.img")["bad_blocks"], json!([9]));
-    bench.run("format b.img --page-size 2048 --spare-size 64 --block-size 16k --blocks 16").exits(0);
+    bench
+        .run("format b.img --mapping block --page-size 2048 --spare-size 64 --block-size 16k --blocks 16")
+        .exits(0);
     let before = bench.bytes("b.img");
     bench.run("inject-bad b.img --block 9").exits(0);
     assert_eq!(bench.chip_file("b.img")["bad_blocks"], json!([]));
@@ -74,7 +76,7 @@ fn marks_lie_in_the_spare_area_where_there_is_one_and_else_in_the_chip_file() {
 #[test]
 fn an_image_without_chip_file_gets_one_that_holds_its_geometry() {
     let bench = Bench::new();
-    bench.run("format a.img --block-size 4096 --blocks 32").exits(0);
+    bench.run("format a.img --mapping block --block-size 4096 --blocks 32").exits(0);
     bench.run("inject-bad a.img --block 9 --when read").exits(0);
     let chip = bench.chip_file("a.img");
     assert_eq!(
@@ -87,7 +89,9 @@ fn an_image_without_chip_file_gets_one_that_holds_its_geometry() {
 #[test]
 fn bits_are_counted_from_the_least_significant_and_spare_bytes_follow_the_data() {
     let bench = Bench::new();
-    bench.run("format a.img --page-size 512 --spare-size 16 --block-size 4096 --blocks 32").exits(0);
+    bench
+        .run("format a.img --mapping block --page-size 512 --spare-size 16 --block-size 4096 --blocks 32")
+        .exits(0);
     let before = bench.bytes("a.img");
     let page = |block: usize, page: usize| (block * 8 + page) * 528;
     for (place, at, mask) in [
@@ -122,7 +126,7 @@ fn it_does_not_tell_the_volume() {
 fn a_fault_counts_down_across_processes() {
     for (on, each) in [("erase", 1), ("program", 8)] {
         let bench = Bench::new();
-        bench.run(&format!("format a.img {SMALL}")).exits(0);
+        bench.run(&format!("format a.img --mapping block {SMALL}")).exits(0);
         // Blocks 5 to 31 are bad for all but six: every block is written in its turn.
         bench.run("inject-bad a.img --block 10-31").exits(0);
         bench.run(&format!("inject-bad a.img --block 4 --when {on} --after {}", 2 * each)).exits(0);
@@ -151,7 +155,7 @@ fn writes_survive_blocks_that_fail() {
     {
         for on in ["erase", "program"] {
             let bench = Bench::with_volume(b"old");
-            bench.run(&format!("format b.img {geometry}")).exits(0);
+            bench.run(&format!("format b.img --mapping block {geometry}")).exits(0);
             bench.run(&format!("inject-bad b.img --block 4-8,12 --when {on}")).exits(0);
             let content = random(1, 10 * BLOCK);
             bench.feed("write b.img", &content).exits(0);

@@ -13,7 +13,7 @@ const SIGKILL: i32 = 9;
 
 fn volume(content: &[u8]) -> Bench {
     let bench = Bench::new();
-    bench.run("format a.img --page-size 2048 --block-size 16KiB --blocks 256").exits(0);
+    bench.run("format a.img --mapping block --page-size 2048 --block-size 16KiB --blocks 256").exits(0);
     bench.feed("write a.img", content).exits(0);
     bench
 }

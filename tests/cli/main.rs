@@ -6,6 +6,7 @@ mod format;
 mod fsck;
 mod inject_bad;
 mod kill;
+mod paged;
 mod read_only;
 mod reports;
 mod round_trips;

@@ -20,8 +20,8 @@ const LOOKING: [&str; 14] = [
     "wear-report a.img",
     "wear-report a.img --json",
     "inject-bad a.img --list",
-    "format a.img --dry-run",
-    "format a.img --dry-run --force",
+    "format a.img --mapping block --dry-run",
+    "format a.img --mapping block --dry-run --force",
     "completions bash",
 ];
 
@@ -100,7 +100,7 @@ fn a_healthy_image_with_and_without_chip_file() {
     bench.run("fsck a.img").exits(0);
     looks_only(&bench, "with a chip file");
     let bench = Bench::new();
-    bench.run("format a.img --block-size 4096 --blocks 32").exits(0);
+    bench.run("format a.img --mapping block --block-size 4096 --blocks 32").exits(0);
     assert_eq!(bench.names(), ["a.img"]);
     looks_only(&bench, "fresh");
     bench.feed("write a.img", b"some content").exits(0);
@@ -142,7 +142,7 @@ fn an_image_whose_blocks_fail() {
 fn an_image_with_spare_area() {
     let bench = Bench::new();
     bench
-        .run("format a.img --page-size 512 --spare-size 16 --block-size 4096 --blocks 32 --bad-blocks 20")
+        .run("format a.img --mapping block --page-size 512 --spare-size 16 --block-size 4096 --blocks 32 --bad-blocks 20")
         .exits(0);
     bench.feed("write a.img", &random(1, 9000)).exits(0);
     bench.run("inject-bad a.img --block 5").exits(0);
@@ -162,7 +162,7 @@ fn what_is_no_volume() {
 #[test]
 fn a_file_beside_that_is_no_chip_file() {
     let bench = Bench::new();
-    bench.run(&format!("format a.img {SMALL}")).exits(0);
+    bench.run(&format!("format a.img --mapping block {SMALL}")).exits(0);
     bench.put("a.img.chip.json", b"{");
     let before = bench.snapshot();
     for line in LOOKING {

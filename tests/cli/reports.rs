@@ -7,7 +7,9 @@ use crate::support::{BLOCK, BLOCKS, Bench, CAPACITY, SMALL, line_of, numbers, ra
 /// A volume of 10 000 bytes in three blocks with two bad ones, written twice; and its content.
 fn worn_volume() -> (Bench, Vec<u8>) {
     let bench = Bench::new();
-    bench.run(&format!("format a.img {SMALL} --max-erase-cycles 1000 --bad-blocks 9,20-21")).exits(0);
+    bench
+        .run(&format!("format a.img --mapping block {SMALL} --max-erase-cycles 1000 --bad-blocks 9,20-21"))
+        .exits(0);
     let content = random(1, 10_000);
     bench.feed("write a.img", &content).exits(0);
     bench.feed("write a.img", &content).exits(0);
@@ -17,7 +19,7 @@ fn worn_volume() -> (Bench, Vec<u8>) {
 #[test]
 fn format_reports_what_it_made() {
     let bench = Bench::new();
-    let line = format!("format a.img {SMALL} --bad-blocks 9,20-21");
+    let line = format!("format a.img --mapping block {SMALL} --bad-blocks 9,20-21");
     let text = bench.run(&format!("{line} --dry-run")).exits(0).text();
     let report = bench.report(&line);
     let capacity = 4096 * (28 - 3 - 2);
@@ -96,7 +98,7 @@ fn mount_check_reports_the_volume_as_it_is() {
 #[test]
 fn geometry_is_null_where_nothing_tells_it() {
     let bench = Bench::new();
-    bench.run("format a.img --block-size 4KiB --blocks 0x20").exits(0);
+    bench.run("format a.img --mapping block --block-size 4KiB --blocks 0x20").exits(0);
     assert_eq!(bench.names(), ["a.img"]);
     let report = bench.report("mount-check a.img");
     let geometry = json!({ "page_size": null, "spare_size": 0, "block_size": 4096, "blocks": 32, "first_block": 0,
@@ -197,7 +199,7 @@ fn wear_report_counts_every_block() {
 #[test]
 fn wear_report_takes_several_images_and_goes_on_past_one_that_fails() {
     let (bench, _) = worn_volume();
-    bench.run(&format!("format b.img {SMALL}")).exits(0);
+    bench.run(&format!("format b.img --mapping block {SMALL}")).exits(0);
     let lines = bench.run("--json wear-report a.img missing.img b.img").exits(8).text();
     let objects: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(
@@ -246,7 +248,10 @@ fn a_failure_is_an_object_for_every_command() {
         bench.fails(&format!("{line} missing.img {extra}"), 8, "not-found");
     }
     bench.fails("inject-bad missing.img --list", 8, "not-found");
-    let format = bench.run("--json format missing/a.img --block-size 4096 --blocks 32").exits(8).json();
+    let format = bench
+        .run("--json format missing/a.img --mapping block --block-size 4096 --blocks 32")
+        .exits(8)
+        .json();
     assert_eq!(
         (&format["schema"], &format["error"]["kind"]),
         (&json!("nandimg.format/1"), &json!("not-found"))

@@ -26,7 +26,7 @@ fn written(content: &[u8], offset: usize, data: &[u8]) -> Vec<u8> {
 fn what_is_written_is_read_over_every_geometry() {
     for geometry in GEOMETRIES {
         let bench = Bench::new();
-        bench.run(&format!("format a.img {geometry}")).exits(0);
+        bench.run(&format!("format a.img --mapping block {geometry}")).exits(0);
         let mut content = Vec::new();
         for (seed, offset, len) in
             [(1, 0, 1), (2, 700, 9000), (3, 4096, 4096), (4, 20_001, 3), (5, 8191, 2), (6, 1, 15_000)]
@@ -110,7 +110,7 @@ fn an_older_copy_is_read_by_its_sequence() {
 /// A volume of five blocks; the third, which a latent fault makes unreadable; and the content.
 fn with_unreadable_block(geometry: &str) -> (Bench, u64, Vec<u8>) {
     let bench = Bench::new();
-    bench.run(&format!("format a.img {geometry}")).exits(0);
+    bench.run(&format!("format a.img --mapping block {geometry}")).exits(0);
     let content = random(1, 5 * BLOCK - 100);
     bench.feed("write a.img", &content).exits(0);
     // A fresh volume is filled from its first data block on.

@@ -93,7 +93,8 @@ fn a_volume_further_in_a_dump_is_found_and_places_count_from_the_start_of_the_fi
 fn a_chip_file_places_a_volume_in_a_dump() {
     let bench = Bench::new();
     bench.put("a.img", &random(9, 40 * 4096));
-    let line = "format a.img --page-size 512 --block-size 4096 --first-block 6 --blocks 32 --force";
+    let line =
+        "format a.img --mapping block --page-size 512 --block-size 4096 --first-block 6 --blocks 32 --force";
     bench.run(line).exits(0);
     assert_eq!(bench.chip_file("a.img")["geometry"]["first_block"], 6);
     bench.feed("write a.img", b"some content").exits(0);
@@ -104,7 +105,7 @@ fn a_chip_file_places_a_volume_in_a_dump() {
 
 /// A new image of `chip` with `content`; bytes of a raw page.
 fn chip_with(bench: &Bench, chip: &str, content: &[u8]) {
-    let shape = bench.report(&format!("format a.img --chip {chip} --bad-blocks 40"));
+    let shape = bench.report(&format!("format a.img --mapping block --chip {chip} --bad-blocks 40"));
     assert_eq!(shape["bad_blocks"], json!([40]), "{chip}");
     bench.feed("write a.img --offset 100000", content).exits(0);
     let read = bench.run("read a.img --offset 100000").exits(0).stdout;
@@ -186,7 +187,7 @@ fn a_dump_that_was_cut_short_is_not_taken_for_a_smaller_chip() {
 fn a_volume_within_the_data_of_a_damaged_one_is_not_taken_for_it() {
     let (inner, _) = sample("writes");
     let bench = Bench::new();
-    bench.run("format a.img --block-size 64KiB --blocks 64").exits(0);
+    bench.run("format a.img --mapping block --block-size 64KiB --blocks 64").exits(0);
     bench.feed("write a.img", &inner).exits(0);
     let outer = bench.content("a.img");
     assert!(outer == inner);

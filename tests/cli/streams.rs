@@ -9,7 +9,7 @@ use crate::support::{BLOCK, Bench, CAPACITY, SMALL, has_program, random};
 #[test]
 fn a_reader_that_closes_early_is_success() {
     let bench = Bench::new();
-    bench.run("format a.img --block-size 64KiB --blocks 64").exits(0);
+    bench.run("format a.img --mapping block --block-size 64KiB --blocks 64").exits(0);
     let content = random(1, 3 << 20);
     bench.feed("write a.img", &content).exits(0);
     // More than a pipe holds, so that the writer is still there when the reader goes.
@@ -56,7 +56,7 @@ fn a_full_output_is_an_error() {
         "wear-report a.img",
         "inject-bad a.img --list",
         "completions zsh",
-        "format a.img --force --dry-run",
+        "format a.img --mapping block --force --dry-run",
     ] {
         on_full(line);
     }
@@ -81,7 +81,7 @@ fn an_output_past_the_limit_of_file_sizes_is_an_error() {
 #[test]
 fn a_new_image_past_the_limit_leaves_nothing_behind() {
     let bench = Bench::new();
-    let format = bench.shell(&limited(64, &format!("--json format a.img {SMALL}"))).exits(8);
+    let format = bench.shell(&limited(64, &format!("--json format a.img --mapping block {SMALL}"))).exits(8);
     assert_eq!(format.json()["error"]["kind"], "io");
     assert!(bench.names().is_empty(), "{:?}", bench.names());
 }
@@ -189,7 +189,7 @@ fn an_output_that_is_an_input_is_refused_before_anything_is_opened() {
         "wear-report a.img",
         "--json wear-report a.img",
         "inject-bad a.img --list",
-        "format a.img --force",
+        "format a.img --mapping block --force",
         "write a.img",
         "fsck a.img --undo-from u",
     ] {
@@ -203,14 +203,14 @@ fn an_output_that_is_an_input_is_refused_before_anything_is_opened() {
 #[test]
 fn an_output_in_the_place_of_the_chip_file_is_refused() {
     let bench = Bench::new();
-    bench.run("format a.img --block-size 4096 --blocks 32").exits(0);
+    bench.run("format a.img --mapping block --block-size 4096 --blocks 32").exits(0);
     let here = bench.path("a.img.chip.json").display().to_string();
     for output in ["a.img.chip.json", "./a.img.chip.json", &here] {
         bench.run(&format!("read a.img -o {output}")).exits(16).says("itself");
     }
     bench.run("read a.img -o here.json --chip-file here.json").exits(16).says("itself");
     bench
-        .run("format b.img --block-size 4096 --blocks 32 --page-size 512 --chip-file b.img")
+        .run("format b.img --mapping block --block-size 4096 --blocks 32 --page-size 512 --chip-file b.img")
         .exits(16)
         .says("itself");
     assert_eq!(bench.names(), ["a.img"]);

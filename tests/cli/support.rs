@@ -89,7 +89,7 @@ impl Bench {
     /// A directory with `a.img`: a small volume that holds `content` and has metadata in both slots.
     pub(crate) fn with_volume(content: &[u8]) -> Self {
         let bench = Self::new();
-        bench.run(&format!("format a.img {SMALL}")).exits(0);
+        bench.run(&format!("format a.img --mapping block {SMALL}")).exits(0);
         bench.feed("write a.img", content).exits(0);
         bench
     }

@@ -37,7 +37,7 @@ fn undo_brings_image_and_chip_file_back() {
 fn undo_brings_back_spare_bytes_dumps_and_chips_without_chip_file() {
     let bench = Bench::new();
     bench
-        .run("format a.img --page-size 512 --spare-size 16 --block-size 4096 --blocks 32 --bad-blocks 25")
+        .run("format a.img --mapping block --page-size 512 --spare-size 16 --block-size 4096 --blocks 32 --bad-blocks 25")
         .exits(0);
     bench.feed("write a.img", &random(1, 9000)).exits(0);
     bench.run("inject-bad a.img --block 5").exits(0);
@@ -51,7 +51,7 @@ fn undo_brings_back_spare_bytes_dumps_and_chips_without_chip_file() {
 
     let bench = Bench::new();
     bench.put("a.img", &random(2, 40 * BLOCK));
-    bench.run("format a.img --block-size 4096 --first-block 5 --blocks 32 --force --chip-file none").exits(0);
+    bench.run("format a.img --mapping block --block-size 4096 --first-block 5 --blocks 32 --force --chip-file none").exits(0);
     let place = "--block-size 4096 --first-block 5 --blocks 32";
     bench.feed(&format!("write a.img {place}"), &random(1, 9000)).exits(0);
     bench.patch("a.img", 6 * BLOCK + 20, |bytes| bytes[0] ^= 1);
@@ -249,7 +249,7 @@ fn nandimg_crc(bytes: &[u8]) -> [u8; 4] {
 #[test]
 fn a_repair_with_nothing_to_mend_changes_nothing() {
     let bench = Bench::new();
-    bench.run(&format!("format a.img {SMALL}")).exits(0);
+    bench.run(&format!("format a.img --mapping block {SMALL}")).exits(0);
     let before = state(&bench);
     bench.run("fsck a.img --repair --undo u").exits(0);
     assert!(state(&bench) == before);

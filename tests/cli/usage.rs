@@ -82,8 +82,11 @@ fn wrong_usage_is_16_and_text_only() {
         "inject-bad a.img --block 5 --after 2",
         "inject-bad a.img --block 5 --when read --after 2",
         "inject-bad a.img --flip 3",
-        "format a.img --bad-blocks 9-3",
+        "format a.img --mapping block --bad-blocks 9-3",
         "format a.img --mapping nonsense",
+        "format a.img --mapping block --spare-percent 5",
+        "format a.img --spare-percent 0",
+        "format a.img --spare-percent 100",
         "completions nosuchshell",
         "--color sometimes mount-check a.img",
     ];

@@ -166,7 +166,7 @@ impl Case {
             ("fsck", &[]),
             ("wear-report", &[]),
             ("inject-bad", &["--list"]),
-            ("format", &["--dry-run", "--force"]),
+            ("format", &["--mapping", "block", "--dry-run", "--force"]),
         ];
         for (index, (command, more)) in looks.into_iter().enumerate() {
             let outcome = self.run(&image, command, more, true);

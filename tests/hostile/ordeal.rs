@@ -422,13 +422,13 @@ fn search(image: &Image, verdict: &Verdict) {
     let entries = verdict.found.iter().filter(|f| f.entry().is_some()).count();
     for hints in &hints {
         let search = probe::find_volumes(&image.bytes[..], hints).expect("a search in RAM");
-        assert!(search.valid_entries >= entries, "{entries} entries, {search:?}");
+        assert!(search.block.valid >= entries, "{entries} entries, {search:?}");
         for volume in &search.volumes {
             // The end may be missing; the slots are not.
             let start = u64::from(volume.first_block) * u64::from(volume.block_size);
-            assert!(start < image.bytes.len() as u64 && volume.blocks > 0, "{volume:?}, by {hints:?}");
+            assert!(start < image.bytes.len() as u64 && volume.blocks != Some(0), "{volume:?}, by {hints:?}");
         }
     }
-    let _ = probe::look_at_slots(&image.bytes[..], &image.geometry, 0).expect("a look in RAM");
+    let _ = probe::look_at(&image.bytes[..], &image.geometry, 0).expect("a look in RAM");
     let _ = probe::recognise(&&image.bytes[..]).expect("a look in RAM");
 }

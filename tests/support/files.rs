@@ -82,10 +82,14 @@ impl Medium for Files {
     }
 
     fn second_cut_step(&self) -> usize {
-        if std::env::var_os("NANDIMG_DEEP").is_some() { 1 } else { 7 }
+        7
     }
 
     fn erases<'a>(&self, _: &'a Faulty<ImageFile>) -> Option<&'a [u32]> {
+        None
+    }
+
+    fn state(&self, _: &Faulty<ImageFile>) -> Option<u64> {
         None
     }
 }

@@ -4,19 +4,22 @@
 // Each test file is a crate of its own and takes from here what it needs.
 #![allow(dead_code)]
 
+pub(crate) mod engine;
 #[cfg(feature = "std")]
 pub(crate) mod files;
 pub(crate) mod sweep;
 
+use std::hash::Hash;
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use nandimg::Result;
 use nandimg::flash::{Block, FlashError, FlashHardware, Geometry, PageAddr};
 use nandimg::ftl::Volume;
-use nandimg::ftl::block::map::Mapping;
-use nandimg::ftl::block::{BlockVolume, FormatPlan, Mount, Survey};
 use nandimg::ftl::wear::WearPolicy;
 use nandimg::prng::SplitMix64;
+
+use engine::{BlockMapped, Engine};
 
 /// A policy that never levels.
 pub(crate) const NO_LEVELLING: WearPolicy = WearPolicy { interval: u64::MAX, threshold: u32::MAX };
@@ -45,6 +48,7 @@ pub(crate) fn read_all<V: Volume + ?Sized>(volume: &V) -> Vec<u8> {
 pub(crate) enum Change {
     Write { offset: u64, data: Vec<u8> },
     SetLen(u64),
+    Discard { offset: u64, len: u64 },
 }
 
 impl Change {
@@ -57,6 +61,10 @@ impl Change {
                 content[range].copy_from_slice(data);
             }
             Self::SetLen(len) => content.resize(*len as usize, 0),
+            Self::Discard { .. } => {
+                let range = self.range(content.len() as u64);
+                content[range.start as usize..range.end as usize].fill(0);
+            }
         }
     }
 
@@ -66,6 +74,7 @@ impl Change {
             Self::Write { data, .. } if data.is_empty() => 0..0,
             Self::Write { offset, data } => (*offset).min(len)..offset + data.len() as u64,
             Self::SetLen(to) => (*to).min(len)..(*to).max(len),
+            Self::Discard { offset, len: discarded } => (*offset).min(len)..(offset + discarded).min(len),
         }
     }
 
@@ -73,6 +82,7 @@ impl Change {
     pub(crate) fn len_after(&self, len: u64) -> u64 {
         match self {
             Self::Write { .. } => len.max(self.range(len).end),
+            Self::Discard { .. } => len,
             Self::SetLen(len) => *len,
         }
     }
@@ -80,8 +90,13 @@ impl Change {
     /// What a commit in the middle of this may leave of it: all up to the end of some logical block.
     fn parts(&self, content: &[u8], block_size: u64) -> Vec<Vec<u8>> {
         let range = self.range(content.len() as u64);
-        // A shorter length takes effect at once.
-        if range.end < content.len() as u64 && matches!(self, Self::SetLen(_)) {
+        // A shorter length takes effect at once, and so does a discard.
+        let at_once = match self {
+            Self::Write { .. } => false,
+            Self::SetLen(_) => range.end < content.len() as u64,
+            Self::Discard { .. } => true,
+        };
+        if at_once {
             return Vec::new();
         }
         let first = range.start / block_size + 1;
@@ -151,11 +166,14 @@ pub(crate) struct Tally {
     pub(crate) extra_commits: u64,
     /// Commits of levelling alone.
     pub(crate) level_commits: u64,
+    /// By how much the sequence number of the metadata rose.
+    pub(crate) sequences: u64,
 }
 
 /// The model of a volume under test, and what its chip is allowed to hold when the power goes now.
 #[derive(Clone, Debug)]
-pub(crate) struct Log {
+pub(crate) struct LogOf<E> {
+    engine: PhantomData<E>,
     pub(crate) model: Model,
     pub(crate) wear: WearPolicy,
     /// Whether a transaction may be larger than the free blocks, and so take effect in parts.
@@ -165,53 +183,72 @@ pub(crate) struct Log {
     /// Erase counts as acknowledged: later ones are never lower.
     counts: Vec<u32>,
     pub(crate) tally: Tally,
+    /// Whether to keep the tally.
+    pub(crate) watching: bool,
+    /// What was committed may turn into what it was before, until it is acknowledged.
+    pub(crate) fading: bool,
+    /// What that is.
+    before: Option<Vec<u8>>,
     pub(crate) rng: SplitMix64,
 }
 
-impl Log {
+/// That of the block-mapped engine.
+pub(crate) type Log = LogOf<BlockMapped>;
+pub(crate) type Session<'a> = SessionOf<'a, BlockMapped>;
+
+impl<E: Engine> LogOf<E> {
     pub(crate) fn new(wear: WearPolicy, batched: bool) -> Self {
         Self {
+            engine: PhantomData,
             model: Model::default(),
             wear,
             batched,
             syncing: false,
             counts: Vec::new(),
             tally: Tally::default(),
+            watching: true,
+            fading: false,
+            before: None,
             rng: SplitMix64::new(0x6E61_6E64),
         }
     }
 
     /// Mount, to go on from here.
-    pub(crate) fn mount<'a>(&'a mut self, hw: &'a mut dyn FlashHardware) -> Result<Session<'a>> {
-        let volume = BlockVolume::mount(hw, &Mount { wear: self.wear, ..Mount::default() })?;
-        let (map, bad, sequence) = (volume.map().to_vec(), volume.bad_blocks().len(), volume.current().1);
-        Ok(Session { volume, log: self, map, bad, commits: 0, sequence })
+    pub(crate) fn mount<'a>(&'a mut self, hw: &'a mut dyn FlashHardware) -> Result<SessionOf<'a, E>> {
+        let volume = E::mount(hw, self.wear)?;
+        let places = if self.watching { E::places(&volume) } else { Vec::new() };
+        let (bad, sequence) = (volume.bad_blocks().len(), volume.sequence());
+        Ok(SessionOf { volume, log: self, places, bad, commits: 0, sequence })
     }
 
     /// Format, whatever is there.
-    pub(crate) fn format(&mut self, mut hw: &mut dyn FlashHardware) -> Result<()> {
-        let plan = FormatPlan::new(&hw, true)?;
+    pub(crate) fn format(&mut self, hw: &mut dyn FlashHardware) -> Result<()> {
         self.model.pending = vec![Change::SetLen(0)];
         self.syncing = true;
-        plan.execute(&mut hw)?;
+        E::format(hw)?;
         self.acknowledge();
-        self.note_counts(&hw);
+        self.note_counts(hw);
         Ok(())
     }
 
     fn acknowledge(&mut self) {
         self.model.acknowledge();
         self.syncing = false;
+        self.before = None;
         self.tally.syncs += 1;
     }
 
     /// Remember the erase counts on flash. A chip without power has none to show.
-    fn note_counts<H: FlashHardware>(&mut self, hw: &H) {
-        if let Ok(survey) = Survey::read(hw)
-            && let Ok(choice) = survey.choose(None)
-        {
-            self.counts.clone_from(&choice.metadata.erase_counts);
+    fn note_counts(&mut self, hw: &dyn FlashHardware) {
+        if let Some(counts) = E::acknowledged_counts(hw) {
+            self.counts = counts;
         }
+    }
+
+    /// What decides how a process goes on from here, but for the chip.
+    pub(crate) fn state(&self) -> impl Hash {
+        let Model { committed, pending } = &self.model;
+        (committed.clone(), format!("{pending:?}"), self.syncing, self.fading, self.before.clone())
     }
 
     /// The erase counts last acknowledged.
@@ -220,13 +257,13 @@ impl Log {
     }
 
     /// Hold a fresh mount against the model, and go on from what it holds. Whether that is just what was acknowledged.
-    pub(crate) fn settle<H: FlashHardware>(&mut self, volume: &BlockVolume<H>) -> bool {
+    pub(crate) fn settle(&mut self, volume: &E::Volume<'_>) -> bool {
         let found = read_all(volume);
-        let block_size = u64::from(volume.layout().block_size);
         let as_acknowledged = found == self.model.committed;
         let allowed = as_acknowledged
             || self.syncing && found == self.model.staged()
-            || self.batched && self.model.is_prefix(&found, block_size);
+            || self.batched && self.model.is_prefix(&found, E::unit(volume))
+            || self.before.as_ref() == Some(&found);
         assert!(allowed, "{}", self.difference(&found));
         let counts = volume.erase_counts();
         assert!(
@@ -234,7 +271,8 @@ impl Log {
             "erase counts were lost: {:?} are now {counts:?}",
             self.counts
         );
-        self.model = Model { committed: found, pending: Vec::new() };
+        let before = std::mem::replace(&mut self.model, Model { committed: found, pending: Vec::new() });
+        self.before = (self.fading && !as_acknowledged).then_some(before.committed);
         self.syncing = false;
         as_acknowledged
     }
@@ -253,17 +291,17 @@ impl Log {
 }
 
 /// A mounted volume beside its model.
-pub(crate) struct Session<'a> {
-    pub(crate) volume: BlockVolume<&'a mut dyn FlashHardware>,
-    pub(crate) log: &'a mut Log,
-    /// The map, and numbers, as last acknowledged.
-    map: Vec<Mapping>,
+pub(crate) struct SessionOf<'a, E: Engine> {
+    pub(crate) volume: E::Volume<'a>,
+    pub(crate) log: &'a mut LogOf<E>,
+    /// Where everything lies, and numbers, as last acknowledged.
+    places: Vec<Option<u64>>,
     bad: usize,
     commits: u64,
     sequence: u64,
 }
 
-impl Session<'_> {
+impl<E: Engine> SessionOf<'_, E> {
     /// Write random bytes.
     pub(crate) fn write(&mut self, offset: u64, len: u64) -> Result<()> {
         let data = random_bytes(&mut self.log.rng, len);
@@ -276,14 +314,31 @@ impl Session<'_> {
         self.volume.set_len(len)
     }
 
+    pub(crate) fn discard(&mut self, offset: u64, len: u64) -> Result<()> {
+        self.log.model.pending.push(Change::Discard { offset, len });
+        self.volume.discard(offset, len)
+    }
+
     /// Sync; what was staged is acknowledged from then on.
     pub(crate) fn sync(&mut self) -> Result<()> {
         self.log.syncing = true;
         self.volume.sync()?;
+        self.note_synced();
+        Ok(())
+    }
+
+    /// Sync, and end the session well.
+    pub(crate) fn end(&mut self) -> Result<()> {
+        self.log.syncing = true;
+        self.volume.end()?;
+        self.note_synced();
+        Ok(())
+    }
+
+    fn note_synced(&mut self) {
         self.note_transaction();
         self.log.acknowledge();
-        self.log.note_counts(self.volume.flash());
-        Ok(())
+        self.log.note_counts(E::chip(&self.volume));
     }
 
     /// Give up what is staged.
@@ -299,8 +354,8 @@ impl Session<'_> {
         self.log.syncing = false;
         self.log.settle(&self.volume);
         self.log.batched = batched;
-        (self.map, self.commits) = (self.volume.map().to_vec(), self.volume.commits());
-        (self.bad, self.sequence) = (self.volume.bad_blocks().len(), self.volume.current().1);
+        (self.places, self.commits) = (self.places_now(), self.volume.commits());
+        (self.bad, self.sequence) = (self.volume.bad_blocks().len(), self.volume.sequence());
     }
 
     /// Whether a part of what is pending has taken effect already.
@@ -308,32 +363,45 @@ impl Session<'_> {
         self.volume.commits() > self.commits
     }
 
+    fn places_now(&self) -> Vec<Option<u64>> {
+        if self.log.watching { E::places(&self.volume) } else { Vec::new() }
+    }
+
     fn note_transaction(&mut self) {
-        let block_size = u64::from(self.volume.layout().block_size);
+        if self.log.watching {
+            self.note_moves();
+        }
+        let (commits, sequence) =
+            (self.volume.commits() - self.commits, self.volume.sequence() - self.sequence);
+        let tally = &mut self.log.tally;
+        tally.extra_commits += commits.saturating_sub(1);
+        tally.level_commits += sequence.saturating_sub(commits);
+        tally.sequences += sequence;
+        let bad = self.volume.bad_blocks().len();
+        tally.replaced += (bad - self.bad) as u64;
+        self.bad = bad;
+        (self.commits, self.sequence) = (self.commits + commits, self.sequence + sequence);
+    }
+
+    fn note_moves(&mut self) {
+        let unit = E::unit(&self.volume);
         let mut len = self.log.model.committed.len() as u64;
-        let mut touched = vec![false; self.map.len()];
+        let mut touched = vec![false; self.places.len()];
         for change in &self.log.model.pending {
             let range = change.range(len);
-            let blocks = range.start / block_size..range.end.div_ceil(block_size);
-            touched[blocks.start as usize..blocks.end as usize].fill(true);
+            let units = range.start / unit..range.end.div_ceil(unit);
+            touched[units.start as usize..units.end as usize].fill(true);
             len = change.len_after(len);
         }
-        let map = self.volume.map().to_vec();
+        let places = E::places(&self.volume);
         let changed = |by_host: bool| {
-            let pairs = self.map.iter().zip(&map).zip(&touched);
+            let pairs = self.places.iter().zip(&places).zip(&touched);
             pairs.filter(|&((old, new), &touched)| old != new && touched == by_host).count() as u64
         };
         let tally = &mut self.log.tally;
         tally.of_several_blocks += u64::from(changed(true) > 1);
         tally.moved += changed(false);
-        let (commits, sequence) =
-            (self.volume.commits() - self.commits, self.volume.current().1 - self.sequence);
-        tally.extra_commits += commits.saturating_sub(1);
-        tally.level_commits += sequence - commits;
-        let bad = self.volume.bad_blocks().len();
-        tally.replaced += (bad - self.bad) as u64;
-        (self.map, self.bad) = (map, bad);
-        (self.commits, self.sequence) = (self.commits + commits, self.sequence + sequence);
+        self.places = places;
     }
 }
 

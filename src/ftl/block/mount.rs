@@ -207,7 +207,7 @@ impl<H: FlashHardware> BlockVolume<H> {
         volume.warnings = volume.mount_warnings();
         volume.read_only = volume.read_only.take().or_else(|| volume.why_read_only());
         if options.read_only {
-            volume.read_only.get_or_insert_with(|| "it was mounted read-only".to_string());
+            volume.read_only.get_or_insert_with(|| crate::ftl::MOUNTED_READ_ONLY.to_string());
         }
         Ok(volume)
     }

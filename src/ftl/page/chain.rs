@@ -61,10 +61,13 @@ impl<H: FlashHardware> PageVolume<H> {
     /// done.
     pub(super) fn reserve_pair(&mut self, heat: Heat) -> Result<()> {
         let wear = self.wear_of_levelled();
+        // A recovery that was cut short is done again with the same blocks, or else their erases would be left uncounted.
+        let heat = if self.recovering.is_some() { Heat::Hot } else { heat };
         let mut pair = [Block(0); 2];
         for slot in &mut pair {
-            *slot = match gc::free_block(self.blocks.free(), heat, wear, 0) {
+            *slot = match gc::free_block(self.blocks.free(), heat, wear, self.announced.len()) {
                 Some(block) => {
+                    self.make_count_certain(block)?;
                     self.announce_erase(block);
                     block
                 }
@@ -136,6 +139,7 @@ impl<H: FlashHardware> PageVolume<H> {
         for block in pair {
             self.tainted.remove(&block);
             self.hw.erase(block).map_err(|error| self.note_chain_failure(block, error))?;
+            self.tainted.remove(&block);
         }
         self.chain.pair = pair;
         self.chain.slot = 0;

@@ -5,15 +5,20 @@ use alloc::vec::Vec;
 
 use super::PageVolume;
 use super::chain::{ChainPage, Copies, Pair};
-use super::log::{Group, Log, Pending};
+use super::layout::SNAPSHOT_ENTRY;
+use super::log::{Group, Log, Pending, encode_group};
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashHardware};
-use crate::ftl::gc::{self, Heat};
+use crate::ftl::gc::Heat;
 use crate::onflash::paged::NO_PAGE;
 use crate::onflash::paged::anchor::Anchor;
 use crate::onflash::paged::head::Kind;
+use crate::onflash::paged::log::{Record, encode_page, flags, room};
 use crate::onflash::paged::map::{self, MapEntry};
 use crate::onflash::paged::tables::{BlockState, chunk_len, encode_chunk};
+
+/// Pages that the log may take while a checkpoint is made ready.
+const SLACK: u32 = 3;
 
 /// The most pairs of the log before a checkpoint.
 const MAX_LOG_PAIRS: u32 = 16;
@@ -21,9 +26,13 @@ const MAX_LOG_PAIRS: u32 = 16;
 impl<H: FlashHardware> PageVolume<H> {
     /// Whether the log is to be ended by a checkpoint.
     pub(super) fn log_is_long(&self) -> bool {
-        self.log.halves > 2 * self.log_pairs() * self.layout.pages_per_block
-            || self.log.host_pages >= self.layout.checkpoint_interval()
-            || self.map.changes() as u64 > 2 * self.layout.checkpoint_interval()
+        self.log.halves > 2 * self.log_pairs() * self.layout.pages_per_block || self.map_is_old()
+    }
+
+    /// Whether so much has changed since the map was written that it is to be written again.
+    fn map_is_old(&self) -> bool {
+        self.host_pages_since_map >= self.layout.checkpoint_interval()
+            || self.map.changes() as u64 >= self.layout.most_changes()
     }
 
     /// Pairs that the log may take: an eighth of the blocks that nothing else needs.
@@ -36,15 +45,79 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// Take a checkpoint; where the chain fails, elsewhere.
     pub(super) fn checkpoint(&mut self) -> Result<()> {
-        match self.try_checkpoint(false) {
+        self.take_checkpoint(self.map_is_old() || !self.snapshot_is_worth_it(4))
+    }
+
+    /// Take a checkpoint that leaves the next mount no more than so many log pages to read.
+    pub(super) fn checkpoint_for_end(&mut self, log_pages: u32) -> Result<()> {
+        self.take_checkpoint(self.snapshot_pages() > log_pages)
+    }
+
+    fn take_checkpoint(&mut self, with_map: bool) -> Result<()> {
+        let with_map = with_map && self.make_room_for_map()?;
+        match self.try_checkpoint(false, with_map) {
             Err(_) if self.chain.failed.is_some() => self.begin_chain_anew(),
             Err(error @ Error::NoFreeBlock { .. }) => Err(error),
             done => done.map_err(|error| self.in_doubt(error)),
         }
     }
 
+    /// Commit what is staged by a checkpoint, which so many changes ask for anyway; the log is spared.
+    pub(super) fn commit_by_checkpoint(&mut self) -> Result<()> {
+        let changes = self.staged_changes()?;
+        if !self.make_room_for_map()? {
+            return self.write_group(Group::Commit);
+        }
+        // In RAM it takes effect at once: what a mount finds until the anchor is there is the state before.
+        self.take_effect(changes);
+        match self.try_checkpoint(false, true) {
+            Err(_) if self.chain.failed.is_some() => self.begin_chain_anew()?,
+            done => done.map_err(|error| self.in_doubt(error))?,
+        }
+        // Should the anchor be lost, this shows that there was one.
+        self.append_alone(Record::Session)
+    }
+
+    /// Whether to say where the pages lie that have changed takes less than a `factor`th of the map pages that have.
+    fn snapshot_is_worth_it(&self, factor: u32) -> bool {
+        let dirty = self.map.dirty().len() as u32;
+        self.snapshot_pages() * factor <= dirty
+    }
+
+    fn snapshot_pages(&self) -> u32 {
+        (self.map.changes() * SNAPSHOT_ENTRY as usize).div_ceil(room(self.layout.page_size)) as u32 + 1
+    }
+
+    /// Collect until a checkpoint fits that writes the map; whether it does.
+    fn make_room_for_map(&mut self) -> Result<bool> {
+        let pages = self.map_pages_to_write(true).len() as u32 + self.body_pages() + SLACK;
+        let needed = 2 * pages.div_ceil(self.layout.pages_per_block) + 1;
+        while self.free_count() < needed {
+            if self.coming == 0 && !self.collect_next(false)? {
+                return Ok(false);
+            }
+            while self.free_count() + self.coming < needed && self.collect_next(false)? {}
+            let before = self.free_count();
+            self.write_group(Group::Pending)?;
+            if self.free_count() <= before {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Take a checkpoint into other blocks than those that the chain goes on in: the one answer to every trouble in it.
     pub(super) fn begin_chain_anew(&mut self) -> Result<()> {
+        self.chain_anew(false)
+    }
+
+    /// The same, with every map page that has changed.
+    pub(super) fn begin_chain_anew_with_map(&mut self) -> Result<()> {
+        self.make_room_for_map()?;
+        self.chain_anew(true)
+    }
+
+    fn chain_anew(&mut self, with_map: bool) -> Result<()> {
         loop {
             if let Some(block) = self.chain.failed.take() {
                 self.blocks.info_mut(block).failing = true;
@@ -55,20 +128,24 @@ impl<H: FlashHardware> PageVolume<H> {
             self.chain.slot = self.layout.pages_per_block;
             self.chain.half = false;
             self.log.unrepeated.clear();
-            match self.try_checkpoint(true) {
+            let with_map = with_map || !self.snapshot_is_worth_it(1);
+            match self.try_checkpoint(true, with_map) {
                 Err(_) if self.chain.failed.is_some() => {}
                 done => return done.map_err(|error| self.in_doubt(error)),
             }
         }
     }
 
-    pub(super) fn try_checkpoint(&mut self, anew: bool) -> Result<()> {
+    /// Write a checkpoint and its anchor: into the chain as it goes on, or `anew` into other blocks; with the map pages that have
+    /// changed, or with a snapshot of what has.
+    pub(super) fn try_checkpoint(&mut self, anew: bool, with_map: bool) -> Result<()> {
         self.plan_zone()?;
         if anew {
             self.claim_pair()?;
         }
-        let pages = self.map_pages_to_write().len() as u32;
-        self.reserve_for(pages + self.body_pages() + 3, Heat::Cold)?;
+        let changed = if with_map { 0 } else { self.snapshot_pages() };
+        let pages = changed + self.map_pages_to_write(with_map).len() as u32 + self.body_pages();
+        self.reserve_for(pages + SLACK, Heat::Cold)?;
         if !anew {
             let before = self.sequence;
             self.write_group(Group::Pending)?;
@@ -76,36 +153,41 @@ impl<H: FlashHardware> PageVolume<H> {
                 // The chain failed, so there is a checkpoint already.
                 return Ok(());
             }
-            self.reserve_for(pages + self.body_pages(), Heat::Cold)?;
         }
         // What was moved must be there before what points to it.
         self.hw.sync()?;
         let (directory, pairs) = (self.map.directory.clone(), self.chain.pairs.len());
-        let written = self.write_checkpoint();
+        let written = self.write_checkpoint(with_map);
         if written.is_err() && self.chain.failed.is_some() {
             self.take_back_checkpoint(directory, pairs)?;
         }
-        let anchor = written?;
+        let (anchor, snapshot) = written?;
         self.write_anchor(&anchor, self.sequence + 1)?;
+        if with_map {
+            self.map.settle();
+            self.host_pages_since_map = 0;
+        }
+        self.log = Log { pages: snapshot, ..Log::begin(self.log.next) };
         self.enter_force(anchor)
     }
 
-    /// Write map pages, directory and block table; the anchor that points to them.
-    fn write_checkpoint(&mut self) -> Result<Anchor> {
-        for index in self.map_pages_to_write() {
+    /// Write map pages, directory, block table and, if it has to be, the snapshot; the anchor that points to them, and pages of
+    /// the snapshot.
+    fn write_checkpoint(&mut self, with_map: bool) -> Result<(Anchor, u32)> {
+        for index in self.map_pages_to_write(with_map) {
             self.write_map_page(index)?;
         }
         self.note_twins();
         let covered = core::mem::take(&mut self.pending);
-        let anchor = match self.write_body() {
-            Ok(anchor) => anchor,
+        let (anchor, snapshot) = match self.write_tables(with_map) {
+            Ok(written) => written,
             Err(error) => {
                 self.pending = covered;
                 return Err(error);
             }
         };
         self.hw.sync()?;
-        Ok(anchor)
+        Ok((anchor, snapshot))
     }
 
     /// The chain failed in the middle of a checkpoint: what it took, from its first pair of its own on, is there for another one.
@@ -122,12 +204,31 @@ impl<H: FlashHardware> PageVolume<H> {
         Ok(())
     }
 
+    /// Write directory, block table and, where the map was not written, the snapshot; the anchor, and pages of the snapshot.
+    fn write_tables(&mut self, with_map: bool) -> Result<(Anchor, u32)> {
+        let anchor = self.write_body()?;
+        let snapshot = if with_map { 0 } else { self.write_snapshot()? };
+        Ok((anchor, snapshot))
+    }
+
+    /// Say where the pages lie that the map on flash does not know; how many log pages that takes.
+    fn write_snapshot(&mut self) -> Result<u32> {
+        let pages = encode_group(self.map.snapshot(&self.layout), room(self.layout.page_size), 0);
+        let last = pages.len() - 1;
+        for (i, page) in pages.iter().enumerate() {
+            let flags = flags::SNAPSHOT | if i == last { flags::COMMIT } else { 0 };
+            let head = ChainPage { flags, ..self.body_page(Kind::Log, self.log.next) };
+            let clock = self.committed_clock;
+            self.append_to_chain(head, Copies::Both, &|next| encode_page(next, clock, &[], page))?;
+            self.log.next += 1;
+        }
+        Ok(pages.len() as u32)
+    }
+
     /// The checkpoint that `anchor` points to is the one in force.
     fn enter_force(&mut self, anchor: Anchor) -> Result<()> {
         self.sequence += 1;
         self.anchor = anchor;
-        self.map.settle();
-        self.log = Log::begin(self.log.next);
         let body = self.chain.pairs.iter().position(|pair| pair[0].0 == anchor.body.0).unwrap_or(0);
         let pairs = core::mem::take(&mut self.chain.pairs);
         for (i, pair) in pairs.into_iter().enumerate() {
@@ -146,11 +247,12 @@ impl<H: FlashHardware> PageVolume<H> {
         self.release_emptied()
     }
 
-    /// Map pages that have to be written: those that differ from what is on flash, those in a block that failed or
+    /// Map pages that have to be written: if asked for those that have changed, those in a block that failed or
     /// lags behind in wear, and those
     /// that are almost alone in their pair.
-    fn map_pages_to_write(&self) -> Vec<u32> {
-        let mut pages: BTreeSet<u32> = self.map.dirty().into_iter().collect();
+    fn map_pages_to_write(&self, changed: bool) -> Vec<u32> {
+        let dirty = if changed { self.map.dirty() } else { Vec::new() };
+        let mut pages: BTreeSet<u32> = dirty.into_iter().collect();
         let mut of_pair: BTreeMap<Block, Vec<u32>> = BTreeMap::new();
         for (index, &address) in (0..).zip(&self.map.directory) {
             if address != NO_PAGE && !pages.contains(&index) {
@@ -158,11 +260,9 @@ impl<H: FlashHardware> PageVolume<H> {
                 of_pair.entry(block).or_default().push(index);
             }
         }
-        let most = self.wear_of_levelled().most;
-        let is_to_go = |block: Block| {
-            let lags = gc::lags(self.blocks.erase_count(block), most, self.wear.threshold);
-            self.blocks.info(block).failing || lags
-        };
+        let wear = self.wear_of_levelled();
+        let is_to_go =
+            |block: Block| self.blocks.info(block).failing || wear.lags(self.blocks.erase_count(block));
         let pair_is_to_go = |a: Block| is_to_go(a) || self.map.twins.get(&a).copied().is_some_and(is_to_go);
         let mut kept: Vec<Vec<u32>> = Vec::new();
         for (block, indexes) in of_pair {
@@ -268,14 +368,7 @@ impl<H: FlashHardware> PageVolume<H> {
 impl Log {
     /// An empty log, whose first page has that number.
     pub(super) fn begin(next: u64) -> Self {
-        Self { next, unrepeated: Vec::new(), halves: 0, pages: 0, host_pages: 0, holds_discards: false }
-    }
-}
-
-impl super::layout::Layout {
-    /// Pages the host may write between two checkpoints: about as many as make the map pages that change worth it.
-    pub(super) fn checkpoint_interval(&self) -> u64 {
-        (87 * u64::from(self.map_pages())).clamp(256, 200_000)
+        Self { next, unrepeated: Vec::new(), halves: 0, pages: 0, holds_discards: false }
     }
 }
 

@@ -1,13 +1,12 @@
 //! Garbage collection: making room by moving what still counts together; and static wear levelling, which moves what never
 //! changes.
 
-use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use super::PageVolume;
 use super::io::read_metadata;
-use super::layout::{Lpn, Ppn};
+use super::layout::{Layout, Lpn, Ppn};
 use super::log::Group;
 use super::map::physical;
 use super::stage::Change;
@@ -15,7 +14,7 @@ use crate::error::Result;
 use crate::flash::{Block, FlashError, FlashHardware, PageAddr};
 use crate::ftl::gc;
 use crate::onflash::paged::StoredPage;
-use crate::onflash::paged::head::Kind;
+use crate::onflash::paged::head::{Head, Kind, open};
 use crate::onflash::paged::log::Written;
 use crate::onflash::paged::map::MapEntry;
 use crate::onflash::paged::summary::Summary;
@@ -82,7 +81,7 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     /// Collect the block that is best collected; whether there was one.
-    fn collect_next(&mut self, tight: bool) -> Result<bool> {
+    pub(super) fn collect_next(&mut self, tight: bool) -> Result<bool> {
         let open: Vec<Block> = self.open_blocks().collect();
         let candidates = self.blocks.candidates(|block| open.contains(&block));
         let full = self.layout.data_pages();
@@ -230,25 +229,41 @@ impl<H: FlashHardware> PageVolume<H> {
     /// Erase the blocks whose summaries name pages that were never committed: a rebuild could not tell them from others once the
     /// host clock has gone on.
     pub(super) fn purge_tainted(&mut self) -> Result<()> {
-        while let Some(&block) = self.tainted.first() {
-            if matches!(self.blocks.state(block), BlockState::Closed | BlockState::Listed) {
-                self.collect(block)?;
-                self.write_group(Group::Pending)?;
-                self.release_emptied()?;
+        for block in self.tainted.clone() {
+            if self.tainted.contains(&block) {
+                self.purge(block)?;
             }
-            self.tainted.remove(&block);
-            let announced = self.announced.contains(block);
-            if self.blocks.state(block) == BlockState::Free {
+        }
+        Ok(())
+    }
+
+    fn purge(&mut self, block: Block) -> Result<()> {
+        if matches!(self.blocks.state(block), BlockState::Closed | BlockState::Listed) {
+            self.collect(block)?;
+            self.write_group(Group::Pending)?;
+            self.release_emptied()?;
+        }
+        match self.blocks.state(block) {
+            BlockState::Free => {
+                // Not among those that may be taken before it is erased.
+                self.blocks.set_state(block, BlockState::Announced);
                 self.announce_erase(block);
-                self.write_group(Group::Pending)?;
             }
-            if self.blocks.state(block) == BlockState::Free || announced {
-                self.announced.remove(block);
-                let erased = self.hw.erase(block);
-                if self.or_bad(block, erased)? {
-                    self.blocks.set_state(block, BlockState::Free);
-                }
+            BlockState::Announced => self.announced.remove(block),
+            BlockState::Bad => {
+                self.tainted.remove(&block);
+                return Ok(());
             }
+            // It is erased before it is written.
+            _ => return Ok(()),
+        }
+        if self.pending.erases.contains(&block) {
+            self.write_group(Group::Pending)?;
+        }
+        let erased = self.hw.erase(block);
+        self.tainted.remove(&block);
+        if self.or_bad(block, erased)? {
+            self.blocks.set_state(block, BlockState::Free);
         }
         Ok(())
     }
@@ -274,11 +289,11 @@ impl<H: FlashHardware> PageVolume<H> {
             if self.free_count() <= self.layout.floor() {
                 return Ok(());
             }
-            let most = self.wear_of_levelled().most;
-            self.close_lagging(most)?;
+            let wear = self.wear_of_levelled();
+            self.close_lagging(wear)?;
             let open: Vec<Block> = self.open_blocks().collect();
             let candidates = self.blocks.candidates(|block| open.contains(&block));
-            let Some(block) = gc::block_to_level(candidates, most, self.wear.threshold) else {
+            let Some(block) = gc::block_to_level(candidates, wear) else {
                 return Ok(());
             };
             // The blocks of the coldest stream are the most worn ones.
@@ -288,10 +303,10 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     /// Blocks of streams that are hardly written to lag behind, too.
-    fn close_lagging(&mut self, most: u32) -> Result<()> {
+    fn close_lagging(&mut self, wear: gc::Wear) -> Result<()> {
         for class in 0..self.layout.classes {
             if let Some(block) = self.open[usize::from(class)]
-                && gc::lags(self.blocks.erase_count(block), most, self.wear.threshold)
+                && wear.lags(self.blocks.erase_count(block))
             {
                 self.close_early(class, block)?;
             }
@@ -310,6 +325,7 @@ impl<H: FlashHardware> PageVolume<H> {
 }
 
 /// A block's summary, put together.
+#[derive(Clone, Debug)]
 pub(super) struct BlockSummary {
     pub(super) contents: Contents,
     pub(super) class: u8,
@@ -322,41 +338,55 @@ pub(super) struct BlockSummary {
 /// The summary of a block; `None` where it has none that is whole.
 pub(super) fn read_summary<H: FlashHardware + ?Sized>(
     hw: &H,
-    layout: &super::layout::Layout,
+    layout: &Layout,
     volume: u32,
     block: Block,
 ) -> Result<Option<BlockSummary>> {
-    let mut whole: Option<BlockSummary> = None;
-    let mut parts: BTreeMap<u32, StoredPage> = BTreeMap::new();
+    let mut pages = Vec::new();
+    for at in layout.summary_places(block) {
+        match read_metadata(hw, at)?.of(Kind::Summary, volume, layout.address(at).0) {
+            Some(page) => pages.push(page),
+            None => return Ok(None),
+        }
+    }
+    Ok(put_together(layout, &pages))
+}
+
+/// The summary in all bytes of a block.
+pub(super) fn summary_in(layout: &Layout, volume: u32, block: Block, bytes: &[u8]) -> Option<BlockSummary> {
+    let mut pages = Vec::new();
+    for at in layout.summary_places(block) {
+        let from = at.page as usize * layout.page_size as usize;
+        let (head, payload) = open(bytes.get(from..from + layout.page_size as usize)?).ok()?;
+        head.expect(Kind::Summary, volume, layout.address(at).0).ok()?;
+        pages.push((head, payload.to_vec()));
+    }
+    put_together(layout, &pages)
+}
+
+fn put_together(layout: &Layout, pages: &[(Head, Vec<u8>)]) -> Option<BlockSummary> {
+    let (first, _) = pages.first()?;
+    let mut whole = BlockSummary {
+        contents: Vec::new(),
+        class: 0,
+        erases: first.erases,
+        committed_clock: first.number,
+        logical_len: 0,
+        epoch: first.epoch,
+    };
     let mut next = 0;
-    for part in 0..layout.summary_pages {
-        let at = PageAddr { block, page: layout.data_pages() + part };
-        let address = layout.address(at).0;
-        let Some((head, payload)) = read_metadata(hw, at)?.of(Kind::Summary, volume, address) else {
-            return Ok(None);
-        };
-        let Ok(summary) = Summary::decode(&payload) else { return Ok(None) };
-        for stored in &summary.pages {
-            if let Some(stored) = stored {
-                parts.insert(next, *stored);
-            }
+    for (head, payload) in pages {
+        // All parts are written at once.
+        if (head.erases, head.number) != (first.erases, first.number) {
+            return None;
+        }
+        let summary = Summary::decode(payload).ok()?;
+        whole.class = summary.class.min(layout.classes - 1);
+        whole.logical_len = summary.logical_len;
+        for stored in summary.pages {
+            whole.contents.extend(stored.map(|stored| (next, stored)));
             next += 1;
         }
-        // All parts are written at once.
-        if whole.as_ref().is_some_and(|w| w.erases != head.erases || w.committed_clock != head.number) {
-            return Ok(None);
-        }
-        whole = Some(BlockSummary {
-            contents: Vec::new(),
-            class: summary.class.min(layout.classes - 1),
-            erases: head.erases,
-            committed_clock: head.number,
-            logical_len: summary.logical_len,
-            epoch: head.epoch,
-        });
     }
-    if next > layout.data_pages() {
-        return Ok(None);
-    }
-    Ok(whole.map(|whole| BlockSummary { contents: parts.into_iter().collect(), ..whole }))
+    (next <= layout.data_pages()).then_some(whole)
 }

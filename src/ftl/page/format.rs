@@ -24,6 +24,7 @@ use crate::flash::{Block, FlashHardware, Inspected, PageAddr, marked_blocks};
 use crate::ftl::Volume;
 use crate::ftl::any::{FormatOptions, ReservedBlocks};
 use crate::ftl::block::Survey;
+use crate::ftl::block::slots::SlotId;
 use crate::ftl::gc::Heat;
 use crate::ftl::wear::WearPolicy;
 use crate::onflash::paged::NO_PAGE;
@@ -31,7 +32,7 @@ use crate::onflash::paged::anchor::{Anchor, VERSION};
 use crate::onflash::paged::tables::{BlockState, Directory};
 
 /// Percent of the good blocks that are kept as spare, if not asked for otherwise.
-pub const DEFAULT_SPARE_PERCENT: u32 = 7;
+pub(super) const DEFAULT_SPARE_PERCENT: u32 = 7;
 
 /// What a format would do: a plan that only looked, and can be carried out.
 #[derive(Clone, Debug)]
@@ -45,15 +46,17 @@ pub struct FormatPlan {
 
 /// What is known of a volume that was there.
 #[derive(Clone, Debug, Default)]
-struct Previous {
+pub(super) struct Previous {
     /// It is page-mapped and mounts.
-    mounts: bool,
+    pub(super) mounts: bool,
     /// Its erase counts, to be carried over.
-    erases: Option<Vec<u32>>,
-    bad: Vec<Block>,
+    pub(super) erases: Option<Vec<u32>>,
+    pub(super) bad: Vec<Block>,
     /// The highest volume id and anchor sequence that were found.
-    volume: Option<u32>,
-    sequence: u64,
+    pub(super) volume: Option<u32>,
+    pub(super) sequence: u64,
+    /// Blocks of the slots of a block-mapped volume: what is in them must not outlive it.
+    pub(super) slots: Vec<Block>,
 }
 
 impl FormatPlan {
@@ -87,6 +90,11 @@ impl FormatPlan {
             ))
         })?;
         Ok(Self { layout, bad, previous, afresh: options.afresh })
+    }
+
+    /// To put a volume back together.
+    pub(super) fn for_rebuild(layout: Layout, bad: BTreeSet<Block>, previous: Previous) -> Self {
+        Self { layout, bad, previous, afresh: false }
     }
 
     /// The largest logical length the fresh volume can take, in bytes.
@@ -136,7 +144,7 @@ impl FormatPlan {
     ///
     /// # Errors
     /// When the chip fails.
-    pub fn execute<H: FlashHardware>(self, hw: &mut H) -> Result<()> {
+    pub fn execute<H: FlashHardware>(mut self, hw: &mut H) -> Result<()> {
         let body = self.pairs_of_first_checkpoint() as usize;
         let mut erases = self.previous.erases.clone().unwrap_or_default();
         erases.resize(self.layout.blocks as usize, 0);
@@ -146,6 +154,7 @@ impl FormatPlan {
             && let Some(room) = make_room(hw, body)?
         {
             (blocks, zone) = (room.chain, room.zone);
+            self.previous.sequence = room.sequence;
             if self.previous.erases.is_some() {
                 erases = room.erases;
             }
@@ -155,7 +164,8 @@ impl FormatPlan {
                 hw.erase(block)?;
             }
         }
-        let mut volume = self.blank(hw, &erases);
+        let id = self.previous.volume.map_or_else(|| volume_id(&self.layout), |id| id.wrapping_add(1));
+        let mut volume = self.blank(hw, id, &erases);
         let claimed = |block: &Block| !self.bad.contains(block) && block.0 >= self.layout.zone_blocks;
         blocks.retain(claimed);
         volume.zone.planned = zone.into_iter().filter(|block| !self.bad.contains(block)).collect();
@@ -166,8 +176,7 @@ impl FormatPlan {
             pair.iter().for_each(|&block| volume.blocks.set_state(block, BlockState::Chain));
             volume.chain.upcoming.push_back(*pair);
         }
-        volume.first_checkpoint()?;
-        Ok(())
+        volume.first_checkpoint(&self.previous.slots)
     }
 
     fn pairs_of_first_checkpoint(&self) -> u32 {
@@ -178,7 +187,12 @@ impl FormatPlan {
     }
 
     /// The fresh volume, of which nothing is on flash yet.
-    fn blank<'a, H: FlashHardware>(&self, hw: &'a mut H, erases: &[u32]) -> PageVolume<&'a mut H> {
+    pub(super) fn blank<'a, H: FlashHardware>(
+        &self,
+        hw: &'a mut H,
+        volume: u32,
+        erases: &[u32],
+    ) -> PageVolume<&'a mut H> {
         let layout = self.layout;
         let geometry = *hw.geometry();
         let mut blocks = Blocks::new(&layout);
@@ -187,7 +201,6 @@ impl FormatPlan {
         }
         self.bad.iter().for_each(|&block| blocks.set_state(block, BlockState::Bad));
         let wear = super::DEFAULT_WEAR;
-        let volume = self.previous.volume.map_or_else(|| volume_id(&layout), |id| id.wrapping_add(1));
         // No chip lives to see the middle: such a number is damage, and leaves too few to go on from.
         let sequence =
             if self.previous.sequence < u64::from(u32::MAX / 2) { self.previous.sequence } else { 0 };
@@ -235,7 +248,7 @@ impl FormatPlan {
                 pairs: Vec::new(),
                 failed: None,
             },
-            zone: Zone { blocks: Vec::new(), next: 0, in_doubt: true, planned: Vec::new() },
+            zone: Zone { in_doubt: true, ..Zone::default() },
             log: Log::begin(1),
             pending: Pending::default(),
             staged: Staged::clean(0),
@@ -247,8 +260,11 @@ impl FormatPlan {
             clock: 0,
             committed_clock: 0,
             wear: WearPolicy { interval: u64::MAX, ..wear },
+            host_pages_since_map: 0,
             levelled_at: 0,
             session: Session::Active,
+            recovering: None,
+            doubtful: BTreeSet::new(),
             always_mirror: false,
             has_table: true,
             read_only: None,
@@ -261,11 +277,26 @@ impl FormatPlan {
 }
 
 impl<H: FlashHardware> PageVolume<H> {
-    /// The first checkpoint of a fresh volume, and the end of the session that made it.
-    fn first_checkpoint(&mut self) -> Result<()> {
-        match self.try_checkpoint(true) {
+    /// The first checkpoint of a volume, and the end of the session that made it. What is left of another one in the anchor zone,
+    /// and in `remains`, is erased.
+    pub(super) fn first_checkpoint(&mut self, remains: &[Block]) -> Result<()> {
+        match self.try_checkpoint(true, true) {
             Err(_) if self.chain.failed.is_some() => self.begin_chain_anew()?,
             done => done?,
+        }
+        let mut stale = Vec::new();
+        for block in self.good_zone_blocks().filter(|block| !self.zone.blocks.contains(block)) {
+            if !read_metadata(&self.hw, PageAddr { block, page: 0 })?.is_erased() {
+                stale.push(block);
+            }
+        }
+        let free = |block: &&Block| self.blocks.state(**block) == BlockState::Free;
+        stale.extend(remains.iter().filter(free));
+        stale.iter().for_each(|&block| self.announce_erase(block));
+        self.write_group(Group::Erases)?;
+        for block in stale {
+            let erased = self.hw.erase(block);
+            self.or_bad(block, erased)?;
         }
         self.end()
     }
@@ -293,6 +324,8 @@ fn unsuitable(geometry: &crate::flash::Geometry) -> Error {
 struct Room {
     chain: Vec<Block>,
     zone: Vec<Block>,
+    /// The number of the anchor in force, which making room may have raised.
+    sequence: u64,
     /// The erase counts, with those of these blocks included.
     erases: Vec<u32>,
 }
@@ -314,7 +347,12 @@ fn make_room<H: FlashHardware>(hw: &mut H, pairs: usize) -> Result<Option<Room>>
         if old.good_zone_blocks().count() < 4 { Vec::new() } else { old.next_zone_blocks() };
     zone.iter().for_each(|&block| old.announce_erase(block));
     old.write_group(Group::Pending)?;
-    Ok(Some(Room { chain: chain.into_iter().flatten().collect(), zone, erases: old.erase_counts().to_vec() }))
+    Ok(Some(Room {
+        chain: chain.into_iter().flatten().collect(),
+        zone,
+        sequence: old.sequence,
+        erases: old.erase_counts().to_vec(),
+    }))
 }
 
 impl Previous {
@@ -343,6 +381,8 @@ impl Previous {
                 hw.geometry().blocks(),
             );
             previous.bad = table.iter().collect();
+            let slots = SlotId::BOTH.iter().flat_map(|slot| slot.blocks(&survey.layout));
+            previous.slots = slots.collect();
             previous.erases = carry_wear.then(|| choice.metadata.erase_counts.clone());
             return Ok(previous);
         }

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::flash::{Block, Geometry, PageAddr};
-use crate::onflash::paged::{map, summary, tables};
+use crate::onflash::paged::{log, map, summary, tables};
 
 /// A logical page: the unit that is mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,13 +41,13 @@ pub struct Layout {
 }
 
 /// The least page size: an anchor must fit.
-pub const MIN_PAGE_SIZE: u32 = 256;
+pub(super) const MIN_PAGE_SIZE: u32 = 256;
 /// The largest page size: a payload's length has 16 bits.
-pub const MAX_PAGE_SIZE: u32 = 32_768;
+pub(super) const MAX_PAGE_SIZE: u32 = 32_768;
 /// The most pages a block.
-pub const MAX_PAGES_PER_BLOCK: u32 = 16_384;
+pub(super) const MAX_PAGES_PER_BLOCK: u32 = 16_384;
 /// The most streams: a class has four bits, and more than this gain nothing.
-pub const MAX_CLASSES: u8 = 8;
+pub(super) const MAX_CLASSES: u8 = 8;
 
 impl Layout {
     /// The layout for a chip, but for capacity and reserve; `None` where a block has no room for data and its summary, or a
@@ -68,7 +68,7 @@ impl Layout {
             page_size,
             pages_per_block,
             blocks,
-            zone_blocks: if blocks >= 256 { 8 } else { 4 },
+            zone_blocks: if blocks >= 256 { 6 } else { 4 },
             summary_pages: summary::summary_pages(page_size, pages_per_block)?,
             classes: u8::try_from(blocks / 40).unwrap_or(MAX_CLASSES).clamp(1, MAX_CLASSES),
             capacity_pages: 0,
@@ -127,11 +127,32 @@ impl Layout {
         self.checkpoint_pages(self.capacity_pages).div_ceil(self.pages_per_block)
     }
 
-    /// Free blocks that only garbage collection and checkpoints may take: a whole checkpoint beside the one in force, a pair to
-    /// go on in, and two blocks that survivors go to.
+    /// Free blocks that only garbage collection and checkpoints may take: what a checkpoint takes that is begun elsewhere because a
+    /// block of the chain failed, and two that survivors go to.
+    ///
+    /// Such a checkpoint writes the map pages that have changed or a snapshot of the changes, whichever takes less, and leaves a
+    /// pair to go on in; the pair that was set aside for that is free then.
     #[must_use]
     pub fn floor(&self) -> u32 {
-        2 * self.checkpoint_pairs() + 4
+        let map_pages = u64::from(self.map_pages());
+        let snapshot = (self.most_changes() * SNAPSHOT_ENTRY).div_ceil(log::room(self.page_size) as u64) + 1;
+        let saved = map_pages.saturating_sub(snapshot) as u32;
+        let pages = self.checkpoint_pages(self.capacity_pages) - saved;
+        2 * pages.div_ceil(self.pages_per_block) + 2
+    }
+
+    /// Pages the host may write between two checkpoints that write the map: about as many as make the map pages that have changed
+    /// by then worth it.
+    #[must_use]
+    pub fn checkpoint_interval(&self) -> u64 {
+        (87 * u64::from(self.map_pages())).clamp(256, 200_000)
+    }
+
+    /// Changes of the map that are kept in RAM before the map is written: what the host changes, and what garbage collection
+    /// moves meanwhile.
+    #[must_use]
+    pub fn most_changes(&self) -> u64 {
+        self.checkpoint_interval() * 3 / 2
     }
 
     /// Blocks that hold no data when the volume is as full as it gets: a checkpoint, a short log and the pair after it; what must
@@ -192,14 +213,22 @@ impl Layout {
         Ppn(at.block.0 * self.pages_per_block + at.page)
     }
 
+    /// The pages of a block's summary.
+    pub fn summary_places(&self, block: Block) -> impl Iterator<Item = PageAddr> + use<> {
+        (self.data_pages()..self.pages_per_block).map(move |page| PageAddr { block, page })
+    }
+
     /// Every logical page that can be written.
     pub fn iter_logical(&self) -> impl Iterator<Item = Lpn> + use<> {
         (0..self.capacity_pages).map(Lpn)
     }
 }
 
+/// Bytes of a change in a snapshot: eight, and what the heads of extents take.
+pub(super) const SNAPSHOT_ENTRY: u64 = 9;
+
 /// Pairs of blocks that the log has at the least before it asks for a checkpoint.
-pub const MIN_LOG_PAIRS: u32 = 2;
+pub(super) const MIN_LOG_PAIRS: u32 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -212,7 +241,7 @@ mod tests {
     #[test]
     fn most_of_a_chip_is_capacity() {
         let g1 = layout(2048, 131_072, 1024).with_capacity(0, 7).unwrap();
-        assert_eq!((g1.zone_blocks, g1.summary_pages, g1.data_pages(), g1.classes), (8, 1, 63, 8));
+        assert_eq!((g1.zone_blocks, g1.summary_pages, g1.data_pages(), g1.classes), (6, 1, 63, 8));
         assert!(g1.capacity_pages >= 65_536 * 88 / 100, "{}", g1.capacity_pages);
         let with_bad = layout(2048, 131_072, 1024).with_capacity(20, 7).unwrap();
         assert!(with_bad.capacity_pages >= 65_536 * 88 / 100, "{}", with_bad.capacity_pages);

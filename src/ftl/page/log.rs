@@ -55,7 +55,10 @@ impl Pending {
         if !self.lost.is_empty() {
             records.push(Record::Lost(self.lost.iter().map(|(logical, old)| (logical.0, old.0)).collect()));
         }
-        records.extend(extents(self.moves.iter().map(|(&page, &written)| (page, written))));
+        // Pages that came from one block tell so in few bytes.
+        let moves = self.moves.iter().map(|(&page, &written)| (page, written)).collect::<Vec<_>>();
+        let together = |a: &(Ppn, Written), b: &(Ppn, Written)| a.1.old.abs_diff(b.1.old) < NEARBY;
+        records.extend(moves.chunk_by(together).flat_map(|run| extents(run.iter().copied())));
         records
     }
 }
@@ -101,11 +104,12 @@ pub(super) struct Log {
     pub(super) pages: u32,
     /// Physical pages it takes.
     pub(super) halves: u32,
-    /// Pages the host has written since the checkpoint.
-    pub(super) host_pages: u64,
     /// Replaying it takes the map.
     pub(super) holds_discards: bool,
 }
+
+/// Old addresses that are not further apart are told together.
+const NEARBY: u32 = 1 << 8;
 
 /// The most host pages of a commit that is written to one block alone.
 const SHORT_COMMIT: usize = 4;
@@ -197,6 +201,20 @@ impl<H: FlashHardware> PageVolume<H> {
         error
     }
 
+    /// Append a record as a group of its own, durably.
+    pub(super) fn append_alone(&mut self, record: Record) -> Result<()> {
+        loop {
+            let room = room(self.layout.page_size);
+            let pages = encode_group([record.clone()].into(), room, self.log.unrepeated.len());
+            match self.append_group(pages, self.committed_clock, false) {
+                Ok(()) => break,
+                Err(_) if self.chain.failed.is_some() => self.begin_chain_anew()?,
+                Err(error) => return Err(self.in_doubt(error)),
+            }
+        }
+        self.hw.sync().map_err(|error| self.in_doubt(error.into()))
+    }
+
     /// Append the pages of a group.
     pub(super) fn append_group(&mut self, pages: Vec<Vec<u8>>, clock: u64, short: bool) -> Result<()> {
         let single = short && matches!(&pages[..], [page] if page.len() <= room(self.layout.page_size) / 4);
@@ -231,7 +249,7 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     /// What is staged, with where it lay until now.
-    fn staged_changes(&mut self) -> Result<Vec<(Lpn, Change, MapEntry)>> {
+    pub(super) fn staged_changes(&mut self) -> Result<Vec<(Lpn, Change, MapEntry)>> {
         let staged: Vec<(Lpn, Change)> = self.staged.pages.iter().map(|(&l, &change)| (l, change)).collect();
         let mut changes = Vec::with_capacity(staged.len());
         for (logical, change) in staged {
@@ -268,7 +286,7 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     /// What was staged is committed.
-    fn take_effect(&mut self, changes: Vec<(Lpn, Change, MapEntry)>) {
+    pub(super) fn take_effect(&mut self, changes: Vec<(Lpn, Change, MapEntry)>) {
         for (logical, change, old) in changes {
             if let Some(page) = physical(old, &self.layout) {
                 self.blocks.drop_live(self.layout.block_of(page));
@@ -278,7 +296,7 @@ impl<H: FlashHardware> PageVolume<H> {
                     let block = self.layout.block_of(page);
                     self.blocks.add_live(block);
                     self.blocks.drop_staged(block);
-                    self.log.host_pages += 1;
+                    self.host_pages_since_map += 1;
                     MapEntry::At { address: page.0, crc }
                 }
                 Change::Gone => {

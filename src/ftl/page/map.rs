@@ -8,8 +8,10 @@ use alloc::vec::Vec;
 
 use super::io::{Reading, read_metadata};
 use super::layout::{Layout, Lpn, Ppn};
+use super::log::extents;
 use crate::flash::{Block, FlashError, FlashHardware};
 use crate::onflash::paged::head::Kind;
+use crate::onflash::paged::log::{Record, Written};
 use crate::onflash::paged::map::{MapEntry, decode};
 use crate::onflash::paged::tables::Directory;
 use crate::onflash::paged::{LOST_PAGE, NO_PAGE};
@@ -214,6 +216,28 @@ impl Map {
         self.overlay.clear();
     }
 
+    /// What has changed, as records: where pages lie now, in the order of their places.
+    pub(super) fn snapshot(&self, layout: &Layout) -> Vec<Record> {
+        let mut written: Vec<(Ppn, Written)> = Vec::new();
+        let (mut lost, mut gone): (Vec<(u32, u32)>, Vec<Record>) = (Vec::new(), Vec::new());
+        for (&logical, &entry) in &self.overlay {
+            match entry {
+                MapEntry::At { crc, .. } => {
+                    let Some(page) = physical(entry, layout) else { continue };
+                    written.push((page, Written { logical: logical.0, crc, old: NO_PAGE }));
+                }
+                MapEntry::Lost => lost.push((logical.0, NO_PAGE)),
+                MapEntry::Unmapped => match gone.last_mut() {
+                    Some(Record::Discard { first, count }) if *first + *count == logical.0 => *count += 1,
+                    _ => gone.push(Record::Discard { first: logical.0, count: 1 }),
+                },
+            }
+        }
+        written.sort_unstable_by_key(|&(page, _)| page);
+        let lost = if lost.is_empty() { None } else { Some(Record::Lost(lost)) };
+        gone.into_iter().chain(lost).chain(extents(written)).collect()
+    }
+
     pub(super) fn changes(&self) -> usize {
         self.overlay.len()
     }
@@ -226,15 +250,6 @@ impl Map {
         let empty = self.directory.get(index as usize) == Some(&NO_PAGE)
             && self.overlay.range(logical..Lpn(next)).next().is_none();
         empty.then_some(Lpn(next))
-    }
-}
-
-/// What an address in a log record or a map entry says.
-pub(super) fn entry_of(address: u32, crc: u32) -> MapEntry {
-    match address {
-        NO_PAGE => MapEntry::Unmapped,
-        LOST_PAGE => MapEntry::Lost,
-        address => MapEntry::At { address, crc },
     }
 }
 

@@ -17,16 +17,20 @@ mod blocks;
 mod chain;
 mod checkpoint;
 mod collect;
+mod evidence;
 mod format;
 mod io;
 mod layout;
 mod log;
 mod map;
+mod mend;
 mod mount;
 mod place;
+mod rebuild;
 mod replay;
 mod session;
 mod stage;
+mod verify;
 mod walk;
 mod zone;
 
@@ -53,6 +57,8 @@ use crate::onflash::paged::tables::BlockState;
 pub use self::format::FormatPlan;
 pub use self::layout::{Layout, Lpn, Ppn};
 pub use self::mount::{metadata, shows_a_volume};
+pub use self::rebuild::{Rebuilt, plan_rebuild, rebuild};
+pub use self::verify::{BlockContent, DamagedAnchor, MapContent, StoredAt, SummaryEntry, damaged_anchors};
 
 /// When wear is levelled, unless a volume says otherwise.
 pub const DEFAULT_WEAR: WearPolicy = WearPolicy { interval: 4, threshold: 7 };
@@ -139,10 +145,16 @@ pub struct PageVolume<H> {
     len: u64,
     committed_clock: u64,
     clock: u64,
+    /// Pages the host has written since all that changed was written into the map.
+    host_pages_since_map: u64,
     wear: WearPolicy,
     /// The sum of all erase counts when static levelling was last considered.
     levelled_at: u64,
     session: Session,
+    /// A session that was cut short is being recovered from; the blocks whose erases it had announced.
+    recovering: Option<BTreeSet<Block>>,
+    /// Blocks that hold what counts if the end of a log that was cut short is gone at the next mount.
+    doubtful: BTreeSet<Block>,
     always_mirror: bool,
     /// The block table is known.
     has_table: bool,

@@ -24,6 +24,7 @@ use crate::ftl::gc::Heat;
 use crate::ftl::wear::WearPolicy;
 use crate::ftl::{CopyState, MetadataCopy};
 use crate::onflash::paged::head::Kind;
+use crate::onflash::paged::log::flags;
 use crate::onflash::paged::tables::{BlockState, BlockTable, Directory};
 
 /// A checkpoint with its log, as it can be mounted.
@@ -216,7 +217,13 @@ impl<H: FlashHardware> PageVolume<H> {
         let zone = zone_of(&survey, &loaded.anchor);
         loaded.take_counts_of(&survey);
         let clean = match loaded.replayed.clean.take() {
-            Some(end) if !loaded.replayed.torn && prints_match(&hw, &loaded, &end)? => Some(end),
+            Some(end)
+                if loaded.replayed.clean_twice
+                    && !loaded.replayed.torn
+                    && prints_match(&hw, &loaded, &end)? =>
+            {
+                Some(end)
+            }
             _ => None,
         };
         let mut findings = Findings::default();
@@ -297,8 +304,11 @@ impl<H: FlashHardware> PageVolume<H> {
             clock: replayed.clock,
             committed_clock: replayed.clock,
             wear: options.wear.unwrap_or(wear),
+            host_pages_since_map: 0,
             levelled_at: 0,
             session,
+            recovering: None,
+            doubtful: replayed.emptied_last,
             always_mirror: options.mirror_every_commit,
             has_table,
             read_only: None,
@@ -308,6 +318,7 @@ impl<H: FlashHardware> PageVolume<H> {
             commits: 0,
         };
         volume.levelled_at = volume.blocks.total_erases();
+        volume.host_pages_since_map = volume.map.changes() as u64;
         volume.merge_marks(marked);
         volume
     }
@@ -345,7 +356,7 @@ impl<H: FlashHardware> PageVolume<H> {
         self.copies = self.describe_copies(survey);
         self.add_warnings();
         if options.read_only {
-            self.read_only.get_or_insert_with(|| "it was mounted read-only".to_string());
+            self.read_only.get_or_insert_with(|| crate::ftl::MOUNTED_READ_ONLY.to_string());
         }
         self
     }
@@ -399,7 +410,7 @@ impl<H: FlashHardware> PageVolume<H> {
         {
             for &block in pair {
                 copies.push(MetadataCopy {
-                    location: format!("log, {} pages", self.log.pages),
+                    location: "log".to_string(),
                     at: PageAddr { block, page: 0 },
                     state: CopyState::Current,
                     sequence: Some(self.sequence),
@@ -485,7 +496,17 @@ fn zone_of(survey: &ZoneSurvey, anchor: &FoundAnchor) -> Zone {
     let in_doubt = pages.len() != 2
         || pages.values().any(|&(page, erased_behind)| page + 1 != next || !erased_behind)
         || !survey.damaged.is_empty();
-    Zone { blocks: pages.into_keys().collect(), next, in_doubt, planned: Vec::new() }
+    let number = |found: &FoundAnchor| found.head.number;
+    let before = survey.newest.iter().map(|(found, _)| number(found)).find(|&n| n < number(anchor));
+    let holding_it = survey.newest.iter().filter(|(found, _)| Some(number(found)) == before);
+    Zone {
+        blocks: pages.into_keys().collect(),
+        next,
+        in_doubt,
+        planned: Vec::new(),
+        previous: holding_it.map(|(found, _)| found.at.block).collect(),
+        damaged: survey.damaged.iter().map(|&(block, _)| block).collect(),
+    }
 }
 
 /// Whether the pair that a clean end names is as it was then: if not, another session has begun since.
@@ -518,6 +539,7 @@ fn newer_than<H: FlashHardware>(hw: &H, loaded: &Loaded) -> Result<Option<String
             if let Reading::Whole(head, _) = &reading
                 && is_ours(&reading)
                 && head.kind == Kind::Log
+                && head.flags & flags::SNAPSHOT == 0
                 && head.epoch > epoch
                 && head.address == loaded.layout.address(at).0
             {
@@ -553,7 +575,10 @@ impl Findings {
         if let Some(reason) = &loaded.replayed.damage {
             self.stale(format!("its log is damaged: {reason}"));
         }
-        for (block, reading) in &survey.damaged {
+        // Two whole copies of the newest one, and a single block that could hold a newer one, which would have been written to another
+        // as well: that is left over from a cut.
+        let left_over = zone.blocks.len() == 2 && survey.damaged.len() == 1;
+        for (block, reading) in survey.damaged.iter().filter(|_| !left_over) {
             let why = match reading {
                 Reading::Unreadable(error) => error.to_string(),
                 Reading::Not(error) => error.to_string(),

@@ -173,7 +173,12 @@ impl<H: FlashHardware> PageVolume<H> {
         let wanted = wanted.min(self.blocks.free().len() / 4 + 1);
         while self.announced.pool(heat).len() < wanted {
             let waiting = self.announced.pool(heat).len();
-            let Some(block) = gc::free_block(self.blocks.free(), heat, wear, waiting) else { return };
+            let choice = gc::free_block(self.blocks.free(), heat, wear, waiting);
+            // A long transaction cannot be choosy.
+            let any = || {
+                gc::free_block(self.blocks.free(), Heat::Hot, wear, 0).filter(|_| wanted > USUALLY_ANNOUNCED)
+            };
+            let Some(block) = choice.or_else(any) else { return };
             self.blocks.set_state(block, BlockState::Announced);
             self.announced.pool(heat).push_back(block);
             self.announce_erase(block);
@@ -182,14 +187,12 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// How worn the blocks are that take part in levelling.
     pub(super) fn wear_of_levelled(&self) -> gc::Wear {
-        let (mut most, mut sum, mut count) = (0, 0, 0);
+        let (mut sum, mut count) = (0, 0);
         for block in self.blocks.iter().filter(|&block| self.takes_part_in_levelling(block)) {
-            let erases = self.blocks.erase_count(block);
-            most = most.max(erases);
-            sum += u64::from(erases);
+            sum += u64::from(self.blocks.erase_count(block));
             count += 1;
         }
-        gc::Wear { most, mean: sum.checked_div(count).unwrap_or(0) as u32 }
+        gc::Wear { mean: sum.checked_div(count).unwrap_or(0) as u32, threshold: self.wear.threshold }
     }
 
     /// Close a block before it is full.

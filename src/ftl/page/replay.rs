@@ -40,12 +40,16 @@ pub(super) struct Replayed {
     /// The records of the last page, where it stands in one block alone.
     pub(super) discards: bool,
     pub(super) clean: Option<CleanEnd>,
+    /// It stands in both blocks. One that does not may have been torn, and be gone at the next mount with all that follows.
+    pub(super) clean_twice: bool,
     /// The log is damaged in its middle: what follows is not known.
     pub(super) damage: Option<String>,
     /// A torn page ends it.
     pub(super) torn: bool,
     /// There is something of a later checkpoint behind it.
     pub(super) newer: bool,
+    /// Blocks of which the last group took the last page that counts: it may have been torn, and be gone at the next mount.
+    pub(super) emptied_last: BTreeSet<Block>,
     layout: Layout,
     /// Pages that discards may still name: no more than there are pages to discard.
     discardable: u64,
@@ -73,9 +77,11 @@ impl Replayed {
             pages: 0,
             discards: false,
             clean: None,
+            clean_twice: false,
             damage: None,
             torn: false,
             newer: false,
+            emptied_last: BTreeSet::new(),
             layout: *layout,
             discardable: u64::from(layout.capacity_pages),
         }
@@ -89,8 +95,12 @@ impl Replayed {
         epoch: u32,
     ) -> Result<()> {
         let mut group = Group::new();
+        let mut seen = None;
         loop {
-            let slot = walker.log_pages(self.next_log, epoch)?;
+            let slot = match seen.take() {
+                Some(slot) => slot,
+                None => walker.log_pages(self.next_log, epoch)?,
+            };
             let (before, newer) = (self.next_log, slot.newer);
             let erased = slot.erased;
             self.take(hw, slot, &mut group)?;
@@ -98,6 +108,7 @@ impl Replayed {
                 return Ok(());
             }
             if self.next_log > before {
+                self.clean_twice = self.clean.is_some() && walker.both_hold(before, epoch)?;
                 if walker.advance() {
                     continue;
                 }
@@ -110,10 +121,14 @@ impl Replayed {
             if self.clean.is_some() && (erased || !begun) {
                 // The next session begins in the next pair.
                 let mut ahead = walker.clone();
-                if begun && ahead.jump() && ahead.log_pages(self.next_log, epoch)?.begins_with(self.next_log)
-                {
-                    *walker = ahead;
-                    continue;
+                if begun && ahead.jump() {
+                    // Read once: a torn page may not read twice.
+                    let slot = ahead.log_pages(self.next_log, epoch)?;
+                    if slot.begins_with(self.next_log) {
+                        *walker = ahead;
+                        seen = Some(slot);
+                        continue;
+                    }
                 }
                 return Ok(());
             }
@@ -168,7 +183,16 @@ impl Replayed {
         if head.flags & flags::COMMIT == 0 {
             return Ok(());
         }
-        self.apply(hw, core::mem::take(group), page.clock)
+        let records = core::mem::take(group);
+        if head.flags & flags::SNAPSHOT == 0 {
+            return self.apply(hw, records, page.clock);
+        }
+        // The block table counts these pages where they are already.
+        let blocks = self.blocks.take();
+        let applied = self.apply(hw, records, page.clock);
+        self.blocks = blocks;
+        self.discards = false;
+        applied
     }
 
     fn apply<H: FlashHardware>(&mut self, hw: &H, records: Vec<Record>, clock: u64) -> Result<()> {
@@ -177,6 +201,7 @@ impl Replayed {
             return Ok(());
         }
         self.clock = clock;
+        self.emptied_last.clear();
         for record in records {
             if let Some(wrong) = self.apply_record(hw, record)? {
                 self.damage.get_or_insert(format!("log page {}: {wrong}", self.next_log - 1));
@@ -267,7 +292,11 @@ impl Replayed {
             && let Some(page) = self.layout.physical(old)
             && let Some(blocks) = &mut self.blocks
         {
-            blocks.drop_live(self.layout.block_of(page));
+            let block = self.layout.block_of(page);
+            blocks.drop_live(block);
+            if blocks.info(block).live == 0 {
+                self.emptied_last.insert(block);
+            }
         }
     }
 

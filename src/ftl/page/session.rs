@@ -1,6 +1,5 @@
 //! Sessions of writing: how one begins on what the last one left, and how it ends well.
 
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::collect::read_summary;
@@ -34,16 +33,32 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// Go on where a session ended well: once it is durable that this one has begun, its blocks are filled on.
     fn go_on(&mut self) -> Result<()> {
+        self.count_doubtful_erases()?;
         let opened = self.turn_over().and_then(|()| {
             let pages = encode_group([Record::Session].into(), room(self.layout.page_size), 0);
             self.append_group(pages, self.committed_clock, false)
         });
         match opened {
-            Ok(()) => {}
-            Err(_) if self.chain.failed.is_some() => self.begin_chain_anew()?,
-            Err(error) => return Err(self.in_doubt(error)),
+            Ok(()) => Ok(self.hw.sync()?),
+            // Not a word of it is on flash, so a cut leaves the clean end to the next session, as it was to this one.
+            Err(_) if self.chain.failed.is_some() => {
+                self.begin_chain_anew_in_doubt()?;
+                self.append_alone(Record::Session)
+            }
+            Err(error) => Err(self.in_doubt(error)),
         }
-        Ok(self.hw.sync()?)
+    }
+
+    /// A session that was cut short as it began may have erased a block of the next pair, which shows unless it was erased before,
+    /// too: then one erase more is counted.
+    fn count_doubtful_erases(&mut self) -> Result<()> {
+        for block in self.chain.upcoming.front().copied().into_iter().flatten() {
+            let count = self.blocks.erase_count(block);
+            if self.own_count(block)?.is_none_or(|own| own + 1 < count) {
+                self.announce_erase(block);
+            }
+        }
+        Ok(())
     }
 
     /// Go on after a session that was cut short. What it was filling is never filled on; a checkpoint goes into other blocks, and
@@ -51,10 +66,22 @@ impl<H: FlashHardware> PageVolume<H> {
     fn recover(&mut self) -> Result<()> {
         self.open.fill(None);
         self.judge_blocks()?;
-        self.zone.in_doubt = true;
-        self.make_counts_certain()?;
-        self.begin_chain_anew()?;
+        self.begin_chain_anew_in_doubt()?;
         self.check_reserve()
+    }
+
+    /// Take a checkpoint into other blocks, which another session may have begun to do before, and have been cut short.
+    fn begin_chain_anew_in_doubt(&mut self) -> Result<()> {
+        self.zone.in_doubt = true;
+        self.count_what_blocks_show()?;
+        let announced = core::mem::replace(&mut self.announced, Announced::none());
+        for block in announced.iter() {
+            self.blocks.set_state(block, BlockState::Free);
+        }
+        self.recovering = Some(announced.iter().collect());
+        let begun = self.make_anchor_certain().and_then(|()| self.begin_chain_anew());
+        self.recovering = None;
+        begun
     }
 
     /// What the blocks are that may have been written since the checkpoint: closed ones have a summary.
@@ -81,6 +108,10 @@ impl<H: FlashHardware> PageVolume<H> {
             let info = self.blocks.info(block);
             match self.blocks.state(block) {
                 BlockState::Announced => self.blocks.set_state(block, BlockState::Free),
+                // Free as soon as the checkpoint is in force.
+                BlockState::Closed | BlockState::Listed if self.doubtful.contains(&block) => {
+                    self.blocks.note_emptied(block);
+                }
                 BlockState::Closed | BlockState::Listed if info.live == 0 && info.failing => {
                     self.retire(block)?;
                 }
@@ -93,21 +124,26 @@ impl<H: FlashHardware> PageVolume<H> {
         Ok(())
     }
 
-    /// See that the erase counts of the blocks that a recovery takes do not fall behind: one that was cut short before may have
-    /// erased the same blocks, with nothing on flash to say so. A block that shows its own count proves that it was not.
-    fn make_counts_certain(&mut self) -> Result<()> {
-        let announced: BTreeSet<Block> =
-            core::mem::replace(&mut self.announced, Announced::none()).iter().collect();
-        let pages = self.layout.checkpoint_pairs() as usize * 2 + 4;
-        let chain: Vec<Block> = self.blocks.free().iter().map(|&(_, block)| block).take(pages).collect();
-        for block in chain.into_iter().chain(self.next_zone_blocks()) {
-            let own = self.own_count(block)?;
-            let count = self.blocks.erase_count(block);
-            match own {
-                Some(own) if own == count || (own + 1 == count && announced.contains(&block)) => {}
-                Some(own) if own > count => self.blocks.at_least(block, own),
-                _ => self.blocks.count_erase(block),
+    /// A checkpoint that was cut short has erased blocks with nothing on flash to say so but what it wrote into them.
+    fn count_what_blocks_show(&mut self) -> Result<()> {
+        for block in self.blocks.iter() {
+            if let Some(own) = self.own_count(block)? {
+                self.blocks.at_least(block, own);
             }
+        }
+        Ok(())
+    }
+
+    /// See that the erase count of a block that a recovery takes does not fall behind: one that was cut short before may have
+    /// erased the same block, with nothing on flash to say so. A block that shows its own count proves that it was not.
+    pub(super) fn make_count_certain(&mut self, block: Block) -> Result<()> {
+        let Some(announced) = &self.recovering else { return Ok(()) };
+        let own = self.own_count(block)?;
+        let count = self.blocks.erase_count(block);
+        match own {
+            Some(own) if own == count || (own + 1 == count && announced.contains(&block)) => {}
+            Some(own) if own > count => self.blocks.at_least(block, own),
+            _ => self.blocks.count_erase(block),
         }
         Ok(())
     }
@@ -138,8 +174,8 @@ impl<H: FlashHardware> PageVolume<H> {
             self.empty_failing_blocks()?;
         }
         self.write_group(Group::Pending)?;
-        if self.log.pages >= MAX_PAGES_AT_END || self.log.holds_discards {
-            self.checkpoint()?;
+        if self.log.pages > MAX_PAGES_AT_END || self.log.holds_discards {
+            self.checkpoint_for_end(MAX_PAGES_AT_END / 2)?;
             self.write_group(Group::Pending)?;
         }
         loop {
@@ -154,8 +190,8 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     fn write_clean_record(&mut self) -> Result<()> {
-        // A page that is programmed may lead the chain to its next pair, so that must be known before; and the log must say that
-        // the pair after that one may be erased.
+        // A page that is programmed may lead the chain to its next pair: that must be known before, and the log must say that it
+        // may be erased.
         loop {
             if self.chain.slot == self.layout.pages_per_block {
                 self.turn_over()?;

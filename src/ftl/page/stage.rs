@@ -357,7 +357,11 @@ impl<H: FlashHardware> PageVolume<H> {
     /// Commit what has been placed.
     pub(super) fn commit(&mut self) -> Result<()> {
         self.purge_tainted()?;
-        self.write_group(Group::Commit)?;
+        if self.staged.pages.len() as u64 >= self.layout.most_changes() {
+            self.commit_by_checkpoint()?;
+        } else {
+            self.write_group(Group::Commit)?;
+        }
         self.commits += 1;
         // The write has taken effect; what fails from here on shows at the next one.
         match self.tidy_up() {

@@ -186,6 +186,18 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
         Ok(slot)
     }
 
+    /// Whether both copies of this place hold the log page with that number.
+    pub(super) fn both_hold(&self, number: u64, epoch: u32) -> Result<bool> {
+        for copy in 0..2 {
+            let (at, reading) = self.read(copy)?;
+            let page = reading.of(Kind::Log, self.volume, self.layout.address(at).0);
+            if !page.is_some_and(|(head, _)| head.number == number && head.epoch == epoch) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Number of a log page, and whether it has no twin.
     fn take_log_page(
         &mut self,

@@ -14,7 +14,7 @@ use crate::onflash::paged::anchor::Anchor;
 use crate::onflash::paged::head::{Head, Kind, seal};
 use crate::onflash::paged::tables::BlockState;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Zone {
     /// The blocks that hold the newest anchor.
     pub(super) blocks: Vec<Block>,
@@ -24,6 +24,9 @@ pub(super) struct Zone {
     pub(super) in_doubt: bool,
     /// The blocks that the next one goes into, where those that hold the newest are not used on.
     pub(super) planned: Vec<Block>,
+    /// Blocks that hold the anchor before the newest, and those that hold something torn.
+    pub(super) previous: Vec<Block>,
+    pub(super) damaged: Vec<Block>,
 }
 
 /// An anchor that was found.
@@ -156,7 +159,10 @@ impl<H: FlashHardware> PageVolume<H> {
         if planned.len() < 2 {
             return Err(self.too_few_anchor_blocks());
         }
-        planned.iter().for_each(|&block| self.announce_erase(block));
+        for &block in &planned {
+            self.make_count_certain(block)?;
+            self.announce_erase(block);
+        }
         self.zone.planned = planned;
         Ok(())
     }
@@ -196,6 +202,7 @@ impl<H: FlashHardware> PageVolume<H> {
                         self.good_zone_blocks().filter(|block| !written.contains(block)).collect();
                     good.sort_by_key(|&block| self.zone_preference(block));
                     let Some(&block) = good.first() else { return Err(self.too_few_anchor_blocks()) };
+                    self.make_count_certain(block)?;
                     self.announce_erase(block);
                     block
                 }
@@ -207,13 +214,26 @@ impl<H: FlashHardware> PageVolume<H> {
                 written.push(block);
             }
         }
-        self.zone = Zone { blocks: written, next: 1, in_doubt: false, planned: Vec::new() };
+        self.zone = Zone { blocks: written, next: 1, ..Zone::default() };
         Ok(())
     }
 
-    /// Blocks that do not hold the newest anchor before those that do, the least worn first.
-    fn zone_preference(&self, block: Block) -> (bool, u32, Block) {
-        (self.zone.blocks.contains(&block), self.blocks.erase_count(block), block)
+    /// Torn blocks first, those that hold the newest anchor last, and before them those with the one before; the least worn first.
+    fn zone_preference(&self, block: Block) -> (bool, bool, bool, u32, Block) {
+        let zone = &self.zone;
+        let (newest, previous) = (zone.blocks.contains(&block), zone.previous.contains(&block));
+        (newest, previous, !zone.damaged.contains(&block), self.blocks.erase_count(block), block)
+    }
+
+    /// See that the newest anchor stands in two blocks. One that stands in one alone may have been torn and be gone at the next
+    /// mount: until it stands in another, nothing may be erased that counts by the anchor before it.
+    pub(super) fn make_anchor_certain(&mut self) -> Result<()> {
+        if self.zone.blocks.len() >= 2 {
+            return Ok(());
+        }
+        self.plan_zone()?;
+        let (payload, sequence) = (self.anchor.encode(), self.sequence);
+        self.anchor_into_other_blocks(&payload, sequence)
     }
 
     pub(super) fn too_few_anchor_blocks(&self) -> Error {

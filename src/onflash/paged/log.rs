@@ -15,6 +15,9 @@ pub mod flags {
     pub const COMMIT: u8 = 1;
     /// There is no twin: the next log page repeats the records.
     pub const SINGLE: u8 = 2;
+    /// The page belongs to the checkpoint: it says where pages lie that the map on flash does not know yet, and the block table
+    /// counts them already.
+    pub const SNAPSHOT: u8 = 4;
 }
 
 /// A page that was written: the logical page, its CRC-32, and where its content lay before ([`NO_PAGE`] for nowhere).
@@ -109,6 +112,8 @@ const CLEAN: u8 = 8;
 const IN_ORDER: u8 = 1;
 /// Flag of an extent: none of its pages was stored before.
 const NEW: u8 = 2;
+/// Flag of an extent: where its pages lay before is told by offsets from one address.
+const NEAR: u8 = 4;
 
 /// The payload of a log page whose records are encoded already.
 #[must_use]
@@ -145,24 +150,46 @@ fn decode_records(bytes: &[u8]) -> Result<Vec<Record>, PageError> {
     Ok(records)
 }
 
-/// The shape of an extent, which decides what is written of each page.
-fn shape(pages: &[Written]) -> u8 {
-    let in_order = pages.windows(2).all(|w| match w {
-        [a, b] => a.logical.checked_add(1) == Some(b.logical),
-        _ => true,
-    });
-    let new = pages.iter().all(|page| page.old == NO_PAGE);
-    IN_ORDER * u8::from(in_order) | NEW * u8::from(new)
+/// What an extent's flags decide is written of each of its pages.
+#[derive(Clone, Copy)]
+struct Shape {
+    in_order: bool,
+    new: bool,
+    /// The least of the old addresses, where the others are less than 2^16 behind it.
+    near: Option<u32>,
 }
 
-/// Bytes of a page in an extent of that shape.
-fn page_len(shape: u8) -> usize {
-    4 + if shape & IN_ORDER == 0 { 4 } else { 0 } + if shape & NEW == 0 { 4 } else { 0 }
-}
+impl Shape {
+    fn of(pages: &[Written]) -> Self {
+        let in_order = pages.windows(2).all(|w| match w {
+            [a, b] => a.logical.checked_add(1) == Some(b.logical),
+            _ => true,
+        });
+        let new = pages.iter().all(|page| page.old == NO_PAGE);
+        let olds = || pages.iter().map(|page| page.old);
+        let least = olds().min().unwrap_or(NO_PAGE);
+        let near = pages.len() > 2 && olds().all(|old| u16::try_from(old - least).is_ok());
+        Self { in_order, new, near: (near && !new).then_some(least) }
+    }
 
-/// Bytes of an extent before its pages.
-const fn extent_fixed(shape: u8) -> usize {
-    8 + if shape & IN_ORDER == 0 { 0 } else { 4 }
+    fn flags(self) -> u8 {
+        IN_ORDER * u8::from(self.in_order) + NEW * u8::from(self.new) + NEAR * u8::from(self.near.is_some())
+    }
+
+    /// Bytes before the pages.
+    fn fixed_len(self) -> usize {
+        8 + if self.in_order { 4 } else { 0 } + if self.near.is_some() { 4 } else { 0 }
+    }
+
+    /// Bytes of each page.
+    fn page_len(self) -> usize {
+        let old = match (self.new, self.near) {
+            (true, _) => 0,
+            (false, Some(_)) => 2,
+            (false, None) => 4,
+        };
+        4 + old + if self.in_order { 0 } else { 4 }
+    }
 }
 
 impl Record {
@@ -277,23 +304,28 @@ fn put_shaped(out: &mut Vec<u8>, tag: u8, shape: u8, count: usize) {
 }
 
 fn put_extent(out: &mut Vec<u8>, left: usize, address: u32, mut pages: Vec<Written>) -> Option<Record> {
-    let shape = shape(&pages);
-    let fits = left.saturating_sub(extent_fixed(shape)).div_euclid(page_len(shape));
+    let shape = Shape::of(&pages);
+    let fits = left.saturating_sub(shape.fixed_len()).div_euclid(shape.page_len());
     let fits = fits.min(pages.len()).min(usize::from(u16::MAX));
     let rest = pages.split_off(fits);
     if let Some(first) = pages.first() {
-        put_shaped(out, EXTENT, shape, fits);
+        put_shaped(out, EXTENT, shape.flags(), fits);
         out.put_u32(address);
-        if shape & IN_ORDER != 0 {
+        if shape.in_order {
             out.put_u32(first.logical);
         }
+        if let Some(base) = shape.near {
+            out.put_u32(base);
+        }
         for page in &pages {
-            if shape & IN_ORDER == 0 {
+            if !shape.in_order {
                 out.put_u32(page.logical);
             }
             out.put_u32(page.crc);
-            if shape & NEW == 0 {
-                out.put_u32(page.old);
+            match shape.near {
+                Some(base) => out.put_u16((page.old - base) as u16),
+                None if shape.new => {}
+                None => out.put_u32(page.old),
             }
         }
     }
@@ -301,9 +333,10 @@ fn put_extent(out: &mut Vec<u8>, left: usize, address: u32, mut pages: Vec<Writt
     (!rest.is_empty()).then_some(Record::Extent { address, pages: rest })
 }
 
-fn read_extent(fields: &mut Reader<'_>, shape: u8, count: u16) -> Option<Record> {
+fn read_extent(fields: &mut Reader<'_>, flags: u8, count: u16) -> Option<Record> {
     let address = fields.u32()?;
-    let first = if shape & IN_ORDER == 0 { None } else { Some(fields.u32()?) };
+    let first = if flags & IN_ORDER == 0 { None } else { Some(fields.u32()?) };
+    let base = if flags & NEAR == 0 { None } else { Some(fields.u32()?) };
     let mut page = |i: u32| {
         Some(Written {
             logical: match first {
@@ -311,7 +344,11 @@ fn read_extent(fields: &mut Reader<'_>, shape: u8, count: u16) -> Option<Record>
                 None => fields.u32()?,
             },
             crc: fields.u32()?,
-            old: if shape & NEW == 0 { fields.u32()? } else { NO_PAGE },
+            old: match base {
+                Some(base) => base.checked_add(u32::from(fields.u16()?))?,
+                None if flags & NEW == 0 => fields.u32()?,
+                None => NO_PAGE,
+            },
         })
     };
     let pages = (0..u32::from(count)).map(&mut page).collect::<Option<_>>()?;
@@ -347,6 +384,14 @@ mod tests {
             Record::Extent { address: 70, pages: [3, 9, 1].map(|l| page(l, 5)).to_vec() },
             Record::Extent { address: 90, pages: [3, 4, 5].map(|l| page(l, NO_PAGE)).to_vec() },
             Record::Extent { address: 95, pages: [3, 4].map(|l| page(l, 6)).to_vec() },
+            Record::Extent {
+                address: 97,
+                pages: [(8, 70), (3, 65_605), (5, 71)].map(|(l, o)| page(l, o)).to_vec(),
+            },
+            Record::Extent {
+                address: 97,
+                pages: [(8, 70), (3, 65_606), (5, 71)].map(|(l, o)| page(l, o)).to_vec(),
+            },
             Record::Lost([(1, 2), (3, 4)].to_vec()),
             Record::Discard { first: 5, count: 6 },
             Record::Length(1 << 40),
@@ -364,7 +409,7 @@ mod tests {
 
     #[test]
     fn long_records_go_on_in_the_next_page() {
-        let pages: Vec<_> = (0..100).map(|i| Written { logical: 7 * i, crc: i, old: i }).collect();
+        let pages: Vec<_> = (0..100).map(|i| Written { logical: 7 * i, crc: i, old: i << 16 }).collect();
         let cut = round_trip(&[Record::Extent { address: 1000, pages: pages.clone() }], 220);
         assert!(cut.len() > 5);
         let mut again = Vec::new();

@@ -1,0 +1,251 @@
+//! What single pages tell of a volume whose metadata cannot be followed: every block is read for itself.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use super::collect::{BlockSummary, read_summary};
+use super::io::{Reading, read_metadata};
+use super::layout::{Layout, Lpn, Ppn};
+use super::mount::all_anchors;
+use crate::error::{Error, Result};
+use crate::flash::{Block, FlashHardware, PageAddr, marked_blocks};
+use crate::onflash::paged::StoredPage;
+use crate::onflash::paged::head::Kind;
+use crate::onflash::paged::log::{LogPage, Record, flags};
+use crate::onflash::paged::tables::{BlockState, BlockTable, decode_chunk};
+
+/// A place that is said to hold a version of a logical page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Version {
+    /// The host clock when it was written, or when its group was committed.
+    pub(super) stamp: u64,
+    pub(super) page: Ppn,
+    pub(super) crc: u32,
+    /// A block summary says so: the block has not been erased since.
+    pub(super) by_summary: bool,
+}
+
+/// All that was found.
+#[derive(Debug, Default)]
+pub(super) struct Evidence {
+    pub(super) volume: u32,
+    /// The highest anchor sequence, or epoch, of any page.
+    pub(super) sequence: u64,
+    /// The highest host clock that is known to be committed.
+    pub(super) committed: u64,
+    /// Logical length, with the host clock it belongs to.
+    pub(super) length: (u64, u64),
+    pub(super) versions: BTreeMap<Lpn, Vec<Version>>,
+    /// Logical pages that were given up, and when.
+    pub(super) discarded: BTreeMap<Lpn, u64>,
+    /// Blocks with a summary.
+    pub(super) closed: BTreeMap<Block, BlockSummary>,
+    pub(super) erases: BTreeMap<Block, u32>,
+    pub(super) bad: BTreeSet<Block>,
+}
+
+/// Pages of the chain that were found, of one volume.
+#[derive(Debug, Default)]
+struct ChainPages {
+    log: BTreeMap<u64, (u8, LogPage)>,
+    /// Parts of block tables, by epoch and number.
+    tables: BTreeMap<(u32, u64), Vec<u8>>,
+}
+
+impl Evidence {
+    /// Read every block of the chip.
+    ///
+    /// # Errors
+    /// When the chip fails otherwise than by pages that cannot be read, or nothing is found.
+    pub(super) fn gather<H: FlashHardware>(hw: &H, layout: &Layout, volume: u32) -> Result<Self> {
+        let mut evidence = Self { volume, ..Self::default() };
+        evidence.bad.extend(marked_blocks(hw)?);
+        for found in all_anchors(hw)? {
+            if found.head.volume == volume {
+                evidence.note_erases(found.at.block, found.head.erases);
+                evidence.sequence = evidence.sequence.max(found.head.number);
+                evidence.commit(found.anchor.clock, found.anchor.logical_len);
+            }
+        }
+        let mut chain = ChainPages::default();
+        for block in hw.geometry().iter_blocks().skip(layout.zone_blocks as usize) {
+            evidence.look_at(hw, layout, block, &mut chain)?;
+        }
+        evidence.take_tables(layout, &chain);
+        evidence.take_log(layout, chain.log);
+        if evidence.versions.is_empty() && evidence.sequence == 0 {
+            return Err(Error::Unmountable("no block summary and no other metadata can be read".into()));
+        }
+        Ok(evidence)
+    }
+
+    fn commit(&mut self, clock: u64, len: u64) {
+        self.committed = self.committed.max(clock);
+        if clock >= self.length.0 {
+            self.length = (clock, len);
+        }
+    }
+
+    fn note_erases(&mut self, block: Block, erases: u32) {
+        let count = self.erases.entry(block).or_default();
+        *count = erases.max(*count);
+    }
+
+    fn add(&mut self, layout: &Layout, logical: u32, version: Version) {
+        if layout.page_addr(version.page).page < layout.data_pages() {
+            self.versions.entry(Lpn(logical)).or_default().push(version);
+        }
+    }
+
+    fn look_at<H: FlashHardware>(
+        &mut self,
+        hw: &H,
+        layout: &Layout,
+        block: Block,
+        chain: &mut ChainPages,
+    ) -> Result<()> {
+        if let Some(summary) = read_summary(hw, layout, self.volume, block)? {
+            self.note_erases(block, summary.erases);
+            self.sequence = self.sequence.max(u64::from(summary.epoch));
+            self.commit(summary.committed_clock, summary.logical_len);
+            for &(page, StoredPage { logical, crc, stamp }) in &summary.contents {
+                let page = layout.address(PageAddr { block, page });
+                self.add(layout, logical, Version { stamp, page, crc, by_summary: true });
+            }
+            self.closed.insert(block, summary);
+            return Ok(());
+        }
+        for at in hw.geometry().iter_pages(block) {
+            let reading = read_metadata(hw, at)?;
+            let Reading::Whole(head, payload) = reading else {
+                // Pages of the chain follow each other from the first one on.
+                if at.page > 1 && reading.is_erased() {
+                    break;
+                }
+                continue;
+            };
+            if head.volume != self.volume || head.address != layout.address(at).0 {
+                continue;
+            }
+            self.note_erases(block, head.erases);
+            match head.kind {
+                Kind::Log => {
+                    if let Ok(page) = LogPage::decode(&payload) {
+                        chain.log.insert(head.number, (head.flags, page));
+                    }
+                }
+                Kind::Table => {
+                    let chunk = decode_chunk(&payload).unwrap_or_default().to_vec();
+                    chain.tables.insert((head.epoch, head.number), chunk);
+                }
+                _ => {}
+            }
+            // A checkpoint that was not finished may be one ahead of all that counts.
+            self.sequence = self.sequence.max(u64::from(head.epoch));
+        }
+        Ok(())
+    }
+
+    /// The newest block table that is whole: erase counts, bad blocks, and the pages of blocks without a summary.
+    fn take_tables(&mut self, layout: &Layout, chain: &ChainPages) {
+        let epochs: BTreeSet<u32> = chain.tables.keys().map(|&(epoch, _)| epoch).collect();
+        for &epoch in epochs.iter().rev() {
+            let parts = chain.tables.range((epoch, 0)..=(epoch, u64::MAX));
+            let in_order = parts.clone().zip(0..).all(|((&(_, number), _), i)| number == i);
+            let stream: Vec<u8> = parts.flat_map(|(_, chunk)| chunk.iter().copied()).collect();
+            let Ok(table) = BlockTable::decode(&stream) else { continue };
+            if !in_order || table.rows.len() != layout.blocks as usize {
+                continue;
+            }
+            for (block, row) in (0..).map(Block).zip(&table.rows) {
+                self.note_erases(block, row.erases);
+                if row.state == BlockState::Bad {
+                    self.bad.insert(block);
+                }
+            }
+            for list in &table.lists {
+                for (page, stored) in (0..).zip(&list.pages) {
+                    let (Some(stored), true) = (stored, list.block < layout.blocks) else { continue };
+                    let page = layout.address(PageAddr { block: Block(list.block), page });
+                    let StoredPage { logical, crc, stamp } = *stored;
+                    self.add(layout, logical, Version { stamp, page, crc, by_summary: false });
+                }
+            }
+            return;
+        }
+    }
+
+    /// The groups of the log that are complete.
+    fn take_log(&mut self, layout: &Layout, mut log: BTreeMap<u64, (u8, LogPage)>) {
+        let repeated: Vec<(u64, LogPage)> = (log.iter())
+            .filter(|(number, (_, page))| !page.repeated.is_empty() && !log.contains_key(&(**number - 1)))
+            .map(|(number, (_, page))| {
+                let records = page.repeated.clone();
+                (*number - 1, LogPage { records, repeated: Vec::new(), ..page.clone() })
+            })
+            .collect();
+        log.extend(repeated.into_iter().map(|(number, page)| (number, (flags::COMMIT, page))));
+        let (mut group, mut next) = (Vec::new(), None);
+        for (number, (flags, page)) in log {
+            // A group whose beginning is not there cannot be told from a part of one.
+            if next != Some(number) {
+                group.clear();
+            }
+            next = Some(number + 1);
+            group.extend(page.records);
+            if flags & flags::COMMIT != 0 {
+                self.committed = self.committed.max(page.clock);
+                for record in core::mem::take(&mut group) {
+                    self.take_record(layout, record, page.clock);
+                }
+            }
+        }
+    }
+
+    fn take_record(&mut self, layout: &Layout, record: Record, clock: u64) {
+        match record {
+            Record::Extent { address, pages } => {
+                for (address, written) in (address..).zip(pages) {
+                    let Some(page) = layout.physical(address) else { continue };
+                    let version = Version { stamp: clock, page, crc: written.crc, by_summary: false };
+                    self.add(layout, written.logical, version);
+                }
+            }
+            Record::Discard { first, count } => {
+                let end = first.saturating_add(count).min(layout.capacity_pages);
+                for logical in (first..end).map(Lpn) {
+                    let at = self.discarded.entry(logical).or_default();
+                    *at = clock.max(*at);
+                }
+            }
+            Record::Length(len) => self.commit(clock, len),
+            Record::Bad(block) if block < layout.blocks => {
+                self.bad.insert(Block(block));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The volume that the chip's pages belong to: that of the newest anchor, else the youngest of those that summaries name.
+pub(super) fn find_volume<H: FlashHardware>(hw: &H, chip: &Layout) -> Result<Option<(u32, Option<Layout>)>> {
+    let newest = all_anchors(hw)?.into_iter().max_by_key(|found| found.head.number);
+    if let Some(found) = newest {
+        let layout = Layout::of_anchor(&found.anchor, hw.geometry())?;
+        return Ok(Some((found.head.volume, Some(layout))));
+    }
+    let mut volumes: BTreeMap<u32, u32> = BTreeMap::new();
+    for block in hw.geometry().iter_blocks() {
+        for page in [0, chip.data_pages()] {
+            let at = PageAddr { block, page };
+            if let Reading::Whole(head, _) = read_metadata(hw, at)?
+                && head.address == chip.address(at).0
+            {
+                let newest = volumes.entry(head.volume).or_default();
+                *newest = head.epoch.max(*newest);
+            }
+        }
+    }
+    // A format goes on counting where the volume before it ended.
+    Ok(volumes.into_iter().max_by_key(|&(_, epoch)| epoch).map(|(volume, _)| (volume, None)))
+}

@@ -1,0 +1,190 @@
+//! Rebuilding a volume from what its blocks say of themselves, when its metadata cannot be followed.
+//!
+//! Each logical page gets its newest committed version. Nothing that was not committed is taken for committed, and no content
+//! is made up: a version whose content is damaged stays in the map, where reading it is an error.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::evidence::{Evidence, Version, find_volume};
+use super::format::{FormatPlan, Previous};
+use super::layout::{Layout, Lpn, Ppn};
+use super::{Mount, PageVolume};
+use crate::error::{Error, Result};
+use crate::flash::{Block, FlashError, FlashHardware, PageAddr};
+use crate::onflash::paged::StoredPage;
+use crate::onflash::paged::map::MapEntry;
+use crate::onflash::paged::tables::BlockState;
+
+/// What a rebuild comes to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// Logical pages that have their newest version again.
+    pub restored: u64,
+    /// Logical pages whose newest version is damaged, and where it is.
+    pub damaged: Vec<(Lpn, PageAddr)>,
+    /// Logical pages of which a newer version was written than the one that is there; where that was.
+    pub older: Vec<(Lpn, PageAddr)>,
+    /// Versions that are not known to have been committed, and are left out.
+    pub unconfirmed: Vec<(Lpn, PageAddr)>,
+    /// Discards are only known from the log: what was discarded before may be back.
+    pub discards_known: u64,
+}
+
+/// Which version of each logical page to take.
+struct Choice {
+    report: Rebuilt,
+    map: BTreeMap<Lpn, (Version, StoredPage)>,
+    /// Blocks with pages that were never committed.
+    tainted: BTreeSet<Block>,
+}
+
+/// Whether a volume could be rebuilt, and what that would come to; nothing is changed.
+///
+/// # Errors
+/// When nothing is there to rebuild it from, or the chip fails otherwise than by pages that cannot be read.
+pub fn plan_rebuild<H: FlashHardware>(hw: &H) -> Result<Rebuilt> {
+    let (layout, evidence) = gather(hw)?;
+    Ok(choose(hw, &layout, &evidence)?.report)
+}
+
+/// Rebuild the volume on `hw`: a new checkpoint, made from what the blocks say of themselves. Data blocks are left as they are,
+/// so that it can be done again if it is cut short.
+///
+/// # Errors
+/// As for [`plan_rebuild`], and when there is no room for a checkpoint.
+pub fn rebuild<H: FlashHardware>(hw: &mut H) -> Result<Rebuilt> {
+    let (layout, evidence) = gather(hw)?;
+    let choice = choose(hw, &layout, &evidence)?;
+    let count = |block: u32| evidence.erases.get(&Block(block)).copied().unwrap_or(0);
+    let erases: Vec<u32> = (0..layout.blocks).map(count).collect();
+    let previous = Previous { sequence: evidence.sequence, ..Previous::default() };
+    let plan = FormatPlan::for_rebuild(layout, evidence.bad.clone(), previous);
+    let mut volume = plan.blank(hw, evidence.volume, &erases);
+    volume.take_over(&evidence, choice.map);
+    volume.tainted = choice.tainted;
+    volume.first_checkpoint(&[])?;
+    Ok(choice.report)
+}
+
+fn gather<H: FlashHardware>(hw: &H) -> Result<(Layout, Evidence)> {
+    let nothing = || Error::Unmountable(String::from("there is nothing to rebuild it from"));
+    let chip = Layout::of_chip(hw.geometry()).ok_or_else(nothing)?;
+    let (volume, layout) = find_volume(hw, &chip)?.ok_or_else(nothing)?;
+    let known = layout.is_some();
+    let usual = chip.with_capacity(0, super::format::DEFAULT_SPARE_PERCENT).ok_or_else(nothing)?;
+    let mut layout = layout.unwrap_or(usual);
+    let evidence = Evidence::gather(hw, &layout, volume)?;
+    let needed = evidence.versions.keys().next_back().map_or(0, |logical| logical.0 + 1);
+    let room = (layout.blocks - layout.zone_blocks) * layout.data_pages();
+    if !known && needed > layout.capacity_pages && needed <= room {
+        // It was formatted with less spare than usual.
+        layout.capacity_pages = needed;
+    }
+    Ok((layout, evidence))
+}
+
+/// Choose for each logical page the newest version that was committed, and hold it against what is really there.
+fn choose<H: FlashHardware>(hw: &H, layout: &Layout, evidence: &Evidence) -> Result<Choice> {
+    let mut choice = Choice { report: Rebuilt::default(), map: BTreeMap::new(), tainted: BTreeSet::new() };
+    choice.report.discards_known = evidence.discarded.len() as u64;
+    let mut data = vec![0; layout.page_size as usize];
+    for (&logical, versions) in &evidence.versions {
+        if logical.0 >= layout.capacity_pages {
+            continue;
+        }
+        let mut versions = versions.clone();
+        versions.sort_unstable_by(|a, b| b.cmp(a));
+        versions.dedup_by_key(|version| version.page);
+        let mut newer_gone = None;
+        for version in versions {
+            let at = layout.page_addr(version.page);
+            if version.stamp > evidence.committed {
+                choice.report.unconfirmed.push((logical, at));
+                choice.tainted.extend(evidence.closed.contains_key(&at.block).then_some(at.block));
+                continue;
+            }
+            if evidence.discarded.get(&logical).is_some_and(|&clock| version.stamp <= clock) {
+                break;
+            }
+            let whole = is_whole(hw, layout, version, &mut data)?;
+            if !whole && !version.by_summary {
+                // Its block has been erased since, or it is damaged: which, nothing tells.
+                let reused = evidence.closed.contains_key(&at.block);
+                newer_gone = newer_gone.or((!reused).then_some(at));
+                continue;
+            }
+            match (whole, newer_gone) {
+                (false, _) => choice.report.damaged.push((logical, at)),
+                (true, Some(at)) => choice.report.older.push((logical, at)),
+                (true, None) => choice.report.restored += 1,
+            }
+            let stored = StoredPage { logical: logical.0, crc: version.crc, stamp: version.stamp };
+            choice.map.insert(logical, (version, stored));
+            break;
+        }
+    }
+    Ok(choice)
+}
+
+fn is_whole<H: FlashHardware>(hw: &H, layout: &Layout, version: Version, data: &mut [u8]) -> Result<bool> {
+    let at = layout.page_addr(version.page);
+    match hw.read(at.block, at.page * layout.page_size, data) {
+        Ok(()) => Ok(crc32fast::hash(data) == version.crc),
+        Err(FlashError::Unreadable { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl<H: FlashHardware> PageVolume<H> {
+    /// Be the volume that was chosen.
+    fn take_over(&mut self, evidence: &Evidence, map: BTreeMap<Lpn, (Version, StoredPage)>) {
+        let committed = evidence.committed;
+        (self.clock, self.committed_clock) = (committed, committed);
+        self.len = evidence.length.1.min(self.layout.capacity());
+        self.staged = super::stage::Staged::clean(self.len);
+        let mut pages: BTreeMap<Block, Vec<(u32, StoredPage)>> = BTreeMap::new();
+        for (logical, (version, stored)) in map {
+            let at = self.layout.page_addr(version.page);
+            pages.entry(at.block).or_default().push((at.page, stored));
+            let Ppn(address) = version.page;
+            self.map.set(logical, MapEntry::At { address, crc: version.crc });
+        }
+        for (block, pages) in pages {
+            match evidence.closed.get(&block) {
+                Some(summary) => {
+                    self.blocks.set_state(block, BlockState::Closed);
+                    self.blocks.info_mut(block).class = summary.class;
+                }
+                None => {
+                    self.blocks.set_state(block, BlockState::Listed);
+                    let end = pages.iter().map(|(page, _)| page + 1).max().unwrap_or(0);
+                    let list = self.blocks.lists.entry(block).or_default();
+                    list.resize(end as usize, None);
+                    for &(page, stored) in &pages {
+                        list[page as usize] = Some(stored);
+                    }
+                }
+            }
+            let stamps: u64 = pages.iter().map(|(_, stored)| stored.stamp).sum();
+            let info = self.blocks.info_mut(block);
+            info.written = stamps / pages.len() as u64;
+            info.closed = committed;
+            pages.iter().for_each(|_| self.blocks.add_live(block));
+            if evidence.bad.contains(&block) {
+                self.blocks.info_mut(block).failing = true;
+                self.failing = true;
+            }
+        }
+    }
+}
+
+impl Mount {
+    /// To check: with everything, and nothing changed.
+    #[must_use]
+    pub fn for_checking() -> Self {
+        Self { read_only: true, ..Self::default() }
+    }
+}

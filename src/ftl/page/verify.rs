@@ -1,0 +1,274 @@
+//! What a check needs to see of a mounted volume: every copy of its metadata, and where each page should lie.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::collect::summary_in;
+use super::io::{Reading, read_metadata};
+use super::layout::{Layout, Lpn, Ppn};
+use super::map::{MapError, physical};
+use super::mount::zone_blocks;
+use super::zone::read_anchor;
+use super::{PageVolume, Session};
+use crate::error::Result;
+use crate::flash::{Block, FlashHardware, PageAddr};
+use crate::onflash::paged::head::{Head, Kind};
+use crate::onflash::paged::log::flags;
+use crate::onflash::paged::map::MapEntry;
+use crate::onflash::paged::tables::BlockState;
+use crate::onflash::paged::{NO_PAGE, NextPair, StoredPage};
+
+/// A page that should hold a logical page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StoredAt {
+    /// Where.
+    pub page: Ppn,
+    /// The logical page.
+    pub logical: Lpn,
+    /// CRC-32 of its content.
+    pub crc: u32,
+}
+
+/// What the map says, all of it.
+#[derive(Clone, Debug, Default)]
+pub struct MapContent {
+    /// Pages that are stored, in the order of their places.
+    pub stored: Vec<StoredAt>,
+    /// Logical pages that were lost.
+    pub lost: Vec<Lpn>,
+    /// Entries that point to no page there is.
+    pub misplaced: Vec<(Lpn, u32)>,
+    /// Map pages of which no copy is whole, and why.
+    pub damaged: Vec<(u32, String)>,
+}
+
+/// What a block's summary says of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SummaryEntry {
+    /// The logical page.
+    pub logical: Lpn,
+    /// CRC-32 of its content.
+    pub crc: u32,
+}
+
+/// A closed block by its summary.
+#[derive(Clone, Debug)]
+pub struct BlockContent {
+    /// What its pages hold, by page.
+    pub pages: BTreeMap<u32, SummaryEntry>,
+    /// The erase count it states.
+    pub erases: u32,
+}
+
+impl BlockContent {
+    /// The content of `block` of `volume` by the summary in all its bytes; `None` where it has none that is whole.
+    #[must_use]
+    pub fn of_block(layout: &Layout, volume: u32, block: Block, bytes: &[u8]) -> Option<Self> {
+        let summary = summary_in(layout, volume, block, bytes)?;
+        let entry = |(page, stored): (u32, StoredPage)| {
+            (page, SummaryEntry { logical: Lpn(stored.logical), crc: stored.crc })
+        };
+        Some(Self { pages: summary.contents.into_iter().map(entry).collect(), erases: summary.erases })
+    }
+}
+
+/// A page of the anchor zone that is neither an anchor nor erased.
+#[derive(Clone, Debug)]
+pub struct DamagedAnchor {
+    /// Where.
+    pub at: PageAddr,
+    /// Why it is no anchor.
+    pub reason: String,
+    /// A whole anchor, as new or newer, is in another block.
+    pub has_twin: bool,
+}
+
+/// The pages of the anchor zone that are damaged, also where no volume mounts.
+///
+/// # Errors
+/// When the chip fails otherwise than by pages that cannot be read.
+pub fn damaged_anchors<H: FlashHardware>(hw: &H) -> Result<Vec<DamagedAnchor>> {
+    let mut newest: BTreeMap<Block, u64> = BTreeMap::new();
+    let mut damaged = Vec::new();
+    for block in (0..zone_blocks(hw).min(hw.geometry().blocks())).map(Block) {
+        if hw.is_bad(block)? {
+            continue;
+        }
+        let mut last = 0;
+        for at in hw.geometry().iter_pages(block) {
+            match read_anchor(hw, at)? {
+                Ok(found) => {
+                    last = found.head.number;
+                    newest.insert(block, last);
+                }
+                Err(reading) if reading.is_erased() => {}
+                Err(reading) => damaged.push((at, reason_of(&reading), last)),
+            }
+        }
+    }
+    let twin = |(at, reason, before): (PageAddr, String, u64)| {
+        let has_twin = newest.iter().any(|(&block, &number)| block != at.block && number > before);
+        DamagedAnchor { at, reason, has_twin }
+    };
+    Ok(damaged.into_iter().map(twin).collect())
+}
+
+fn reason_of(reading: &Reading) -> String {
+    match reading {
+        Reading::Whole(head, _) => format!("it holds {}", head.kind.name()),
+        Reading::Not(error) => error.to_string(),
+        Reading::Unreadable(error) => error.to_string(),
+    }
+}
+
+impl<H: FlashHardware> PageVolume<H> {
+    /// Whether the last session of writing ended well.
+    pub fn ended_well(&self) -> bool {
+        self.session == Session::Clean
+    }
+
+    /// The volume's id, which all its metadata pages bear.
+    pub fn id(&self) -> u32 {
+        self.volume
+    }
+
+    /// Whether the block table is known.
+    pub fn knows_blocks(&self) -> bool {
+        self.has_table
+    }
+
+    /// Pages of a block that count, as the block table has it; `None` for a block that holds no data.
+    pub fn live_pages(&self, block: Block) -> Option<u32> {
+        let info = self.blocks.info(block);
+        matches!(info.state, BlockState::Closed | BlockState::Listed).then_some(info.live)
+    }
+
+    /// Whether the table says that a block is closed by a summary.
+    pub fn is_closed(&self, block: Block) -> bool {
+        self.blocks.state(block) == BlockState::Closed
+    }
+
+    /// Whether the table, not the chip, says that a block is bad.
+    pub fn is_bad_by_table(&self, block: Block) -> bool {
+        self.blocks.state(block) == BlockState::Bad
+    }
+
+    /// All that the map says.
+    ///
+    /// # Errors
+    /// When the chip fails otherwise than by pages that cannot be read.
+    pub fn map_content(&self) -> Result<MapContent> {
+        let mut content = MapContent::default();
+        let per_page = self.layout.entries_per_map_page();
+        for logical in self.layout.iter_logical() {
+            let index = logical.0 / per_page;
+            if content.damaged.last().is_some_and(|&(damaged, _)| damaged == index) {
+                continue;
+            }
+            match self.map.get(&self.hw, logical) {
+                Ok(MapEntry::Unmapped) => {}
+                Ok(MapEntry::Lost) => content.lost.push(logical),
+                Ok(entry @ MapEntry::At { address, crc }) => match physical(entry, &self.layout) {
+                    Some(page) if self.layout.page_addr(page).page < self.layout.data_pages() => {
+                        content.stored.push(StoredAt { page, logical, crc });
+                    }
+                    _ => content.misplaced.push((logical, address)),
+                },
+                Err(MapError::Damaged(reason)) => content.damaged.push((index, reason)),
+                Err(MapError::Flash(error)) => return Err(error.into()),
+            }
+        }
+        content.stored.sort_unstable();
+        Ok(content)
+    }
+
+    /// Copies of the checkpoint's tables, of map pages and of the log that are not whole; each has a twin that is, or the volume
+    /// would not have mounted.
+    ///
+    /// # Errors
+    /// When the chip fails otherwise than by pages that cannot be read.
+    pub fn damaged_copies(&self) -> Result<Vec<(PageAddr, String)>> {
+        let mut damaged = Vec::new();
+        for &address in self.map.directory.iter().filter(|&&address| address != NO_PAGE) {
+            let Some(page) = self.layout.physical(address) else { continue };
+            let at = self.layout.page_addr(page);
+            let twin = self.map.twins.get(&at.block).map(|&block| PageAddr { block, ..at });
+            for at in [Some(at), twin].into_iter().flatten() {
+                damaged.extend(self.why_not(at, Kind::Map)?);
+            }
+        }
+        self.damaged_tables(&mut damaged)?;
+        damaged.sort_by_key(|(at, _)| *at);
+        damaged.dedup_by_key(|(at, _)| *at);
+        Ok(damaged)
+    }
+
+    /// Both copies of all pages from the directory to the end of the log.
+    fn damaged_tables(&self, damaged: &mut Vec<(PageAddr, String)>) -> Result<()> {
+        let (a, b, mut slot) = self.anchor.body;
+        let mut pair = [Block(a), Block(b)];
+        let tables = self.anchor.directory_pages + self.anchor.table_pages;
+        let mut next_log = self.anchor.next_log;
+        let (mut seen, mut next) = (0, None);
+        while seen < tables || next_log < self.log.next {
+            let mut halves: Vec<(PageAddr, core::result::Result<Head, String>)> = Vec::new();
+            for block in pair {
+                let at = PageAddr { block, page: slot };
+                halves.push((at, self.head_at(at, &mut next)?));
+            }
+            let log = |head: &Head| head.kind == Kind::Log && head.epoch == self.sequence as u32;
+            let numbers = halves.iter().filter_map(|(_, head)| head.as_ref().ok().filter(|h| log(h)));
+            let newest = numbers.clone().map(|head| head.number).max();
+            let single = numbers.clone().any(|head| head.flags & flags::SINGLE != 0);
+            if seen < tables {
+                seen += 1;
+            } else if let Some(newest) = newest {
+                next_log = next_log.max(newest + 1);
+            }
+            let any = halves.iter().any(|(_, head)| head.is_ok());
+            for (at, head) in halves {
+                if let (Err(reason), true, false) = (head, any, single) {
+                    damaged.push((at, reason));
+                }
+            }
+            slot += 1;
+            // After a clean end the log goes on in the next pair.
+            if slot == self.layout.pages_per_block || !any {
+                let Some(NextPair(a, b)) = next.take() else { return Ok(()) };
+                if a >= self.layout.blocks || b >= self.layout.blocks {
+                    return Ok(());
+                }
+                (pair, slot) = ([Block(a), Block(b)], 0);
+            }
+        }
+        Ok(())
+    }
+
+    fn head_at(
+        &self,
+        at: PageAddr,
+        next: &mut Option<NextPair>,
+    ) -> Result<core::result::Result<Head, String>> {
+        Ok(match read_metadata(&self.hw, at)? {
+            Reading::Whole(head, payload)
+                if head.volume == self.volume && head.address == self.layout.address(at).0 =>
+            {
+                *next = NextPair::of_payload(&payload).or(*next);
+                Ok(head)
+            }
+            other => Err(reason_of(&other)),
+        })
+    }
+
+    fn why_not(&self, at: PageAddr, kind: Kind) -> Result<Option<(PageAddr, String)>> {
+        let reading = read_metadata(&self.hw, at)?;
+        if let Reading::Whole(head, _) = &reading {
+            let address = self.layout.address(at).0;
+            let wrong = head.expect(kind, self.volume, address).err();
+            return Ok(wrong.map(|error| (at, error.to_string())));
+        }
+        Ok(Some((at, reason_of(&reading))))
+    }
+}

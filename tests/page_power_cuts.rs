@@ -1,0 +1,438 @@
+//! The power goes at every operation of the page-mapped engine, in every way it can, and again while the next process
+//! recovers: what was acknowledged is there, what was not is there wholly or not at all, and the volume takes writes.
+//!
+//! Run with `--nocapture` to see the number of cut points; `NANDIMG_DEEP=1` leaves out none of the second ones.
+
+#![forbid(unsafe_code)]
+
+mod support;
+
+use nandimg::flash::{FlashHardware, Geometry};
+use nandimg::ftl::Volume;
+use nandimg::ftl::page::{self, PageVolume};
+use nandimg::ftl::wear::WearPolicy;
+use nandimg::{Error, Result};
+use nandimg::flash::Operation::{Erase, Program};
+use nandimg::flash::faults::{Cut, Faulty};
+use nandimg::flash::sim::SimFlash;
+
+use support::engine::PageMapped;
+#[cfg(feature = "std")]
+use support::files::Files;
+use support::geometry;
+use support::sweep::{Place, Ram, Report, ScenarioOf, sweep};
+
+type Log = support::LogOf<PageMapped>;
+type Session<'a> = support::SessionOf<'a, PageMapped>;
+type Scenario = ScenarioOf<PageMapped>;
+
+/// Bytes a page.
+const PAGE: u64 = 512;
+
+/// Blocks of 8 pages.
+fn small(blocks: u32) -> Geometry {
+    geometry(PAGE as u32, 8 * PAGE as u32, blocks)
+}
+
+const CUTS: [Cut; 9] = [
+    Cut::NotDone,
+    Cut::Done,
+    Cut::Prefix,
+    Cut::Garbage,
+    Cut::Unreadable,
+    Cut::OldTail,
+    Cut::Reordered,
+    Cut::ReadsOnce,
+    Cut::Fades,
+];
+
+fn scenario(name: &'static str, geometry: Geometry) -> Scenario {
+    Scenario { cuts: &CUTS, quiet: true, second_cut_step: 17, ..Scenario::new(name, geometry) }
+}
+
+/// Format, fill the first `len` bytes, and end well.
+fn fill(chip: &mut Faulty<SimFlash>, log: &mut Log, len: u64) -> Result<()> {
+    log.format(chip)?;
+    let mut session = log.mount(chip)?;
+    session.write(0, len)?;
+    session.end()
+}
+
+/// Over the simulator, and over an image in a file.
+fn run(scenario: &Scenario) -> Report {
+    let report = sweep(&Ram, scenario);
+    #[cfg(feature = "std")]
+    if std::env::var_os("NANDIMG_RAM").is_none() {
+        sweep(&Files::new(), scenario);
+    }
+    report
+}
+
+#[test]
+fn a_write_of_several_pages() {
+    let report = run(&Scenario {
+        prepare: |chip, log| fill(chip, log, 20 * PAGE),
+        run: |hw, log| {
+            let mut session = log.mount(hw)?;
+            session.write(PAGE / 2, 9 * PAGE + 17)?;
+            session.sync()?;
+            session.write(15 * PAGE + 1, 40)?;
+            session.write(PAGE - 3, 6)?;
+            session.sync()
+        },
+        ..scenario("a write of several pages", small(48))
+    });
+    report.assert_places(&[(Program, "data"), (Program, "log")]);
+    assert_eq!((report.uncut.syncs, report.uncut.of_several_blocks), (2, 2));
+}
+
+/// What a checkpoint takes.
+const CHECKPOINT: [Place; 4] = [(Program, "map"), (Program, "directory"), (Program, "table"), (Program, "zone")];
+
+/// So many commits of a few bytes.
+fn tiny_commits(session: &mut Session<'_>, commits: u64) -> Result<()> {
+    for n in 0..commits {
+        session.write(3 * PAGE * (n % 5) + n, 20 + n)?;
+        session.sync()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn tiny_commits_one_after_the_other() {
+    let report = run(&Scenario {
+        prepare: |chip, log| fill(chip, log, 20 * PAGE),
+        run: |hw, log| tiny_commits(&mut log.mount(hw)?, 7),
+        ..scenario("tiny commits", small(48))
+    });
+    report.assert_places(&[
+        (Program, "data"),
+        (Program, "log, session"),
+        (Program, "log, one copy"),
+        (Program, "log, one copy and the one before"),
+    ]);
+}
+
+#[test]
+fn garbage_collection() {
+    let report = run(&Scenario {
+        prepare: |chip, log| {
+            log.format(chip)?;
+            let mut session = log.mount(chip)?;
+            let capacity = session.volume.capacity();
+            session.write(0, capacity)?;
+            session.sync()?;
+            for n in 0..8 {
+                session.write(n * 23 % 60 * PAGE, 4 * PAGE)?;
+                session.sync()?;
+            }
+            session.end()
+        },
+        run: |hw, log| {
+            let mut session = log.mount(hw)?;
+            for n in 0..6 {
+                session.write(n * 37 % 90 * PAGE, 5 * PAGE)?;
+                session.sync()?;
+            }
+            Ok(())
+        },
+        ..scenario("garbage collection", small(48))
+    });
+    report.assert_places(&[(Program, "data"), (Program, "summary"), (Erase, "data"), (Program, "log")]);
+    assert!(report.uncut.moved > 0, "nothing was collected: {report:?}");
+}
+
+#[test]
+fn static_levelling() {
+    let report = run(&Scenario {
+        wear: WearPolicy { interval: 3, threshold: 1 },
+        prepare: |chip, log| {
+            fill(chip, log, 60 * PAGE)?;
+            let mut session = log.mount(chip)?;
+            for _ in 0..6 {
+                session.write(0, 12 * PAGE)?;
+                session.sync()?;
+            }
+            session.end()
+        },
+        run: |hw, log| {
+            let mut session = log.mount(hw)?;
+            for _ in 0..4 {
+                session.write(0, 12 * PAGE)?;
+                session.sync()?;
+            }
+            Ok(())
+        },
+        ..scenario("static levelling", small(48))
+    });
+    report.assert_places(&[(Program, "data"), (Erase, "data"), (Program, "log")]);
+    assert!(report.uncut.moved > 0, "levelling does nothing: {report:?}");
+}
+
+#[test]
+fn a_session_that_was_killed() {
+    let report = run(&Scenario {
+        prepare: |chip, log| {
+            fill(chip, log, 30 * PAGE)?;
+            let mut session = log.mount(chip)?;
+            session.write(5 * PAGE, 9 * PAGE)?;
+            session.sync()?;
+            tiny_commits(&mut session, 3)
+        },
+        run: |hw, log| {
+            let mut session = log.mount(hw)?;
+            session.write(7, PAGE)?;
+            session.sync()?;
+            drop(session);
+            // Killed again.
+            let mut session = log.mount(hw)?;
+            session.write(9 * PAGE, PAGE)?;
+            session.sync()
+        },
+        ..scenario("a session that was killed", small(48))
+    });
+    report.assert_places(&CHECKPOINT);
+    report.assert_places(&[(Erase, "zone"), (Erase, "map"), (Program, "log, one copy")]);
+    assert!(report.uncut.sequences >= 2);
+}
+
+#[test]
+fn the_end_of_a_session_and_the_next_one() {
+    let report = run(&Scenario {
+        prepare: |chip, log| fill(chip, log, 20 * PAGE),
+        run: |hw, log| {
+            let mut session = log.mount(hw)?;
+            session.write(2 * PAGE, 30)?;
+            session.end()?;
+            drop(session);
+            let mut session = log.mount(hw)?;
+            assert!(session.volume.warnings().is_empty(), "{:?}", session.volume.warnings());
+            session.write(2 * PAGE, 30)?;
+            session.end()?;
+            // Go on after the end.
+            session.write(4 * PAGE, PAGE + 30)?;
+            session.end()
+        },
+        ..scenario("the end of a session", small(48))
+    });
+    report.assert_places(&[(Program, "log, session"), (Program, "log, clean end"), (Erase, "log, session")]);
+}
+
+#[test]
+fn a_checkpoint() {
+    let report = run(&Scenario {
+        prepare: |chip, log| fill(chip, log, 20 * PAGE),
+        run: |hw, log| {
+            let mut session = log.mount(hw)?;
+            tiny_commits(&mut session, 8)?;
+            session.end()
+        },
+        ..scenario("a checkpoint", small(48))
+    });
+    report.assert_places(&CHECKPOINT);
+    assert_eq!(report.uncut.sequences, 1, "one checkpoint");
+    assert_eq!(report.cuts(Erase, "zone"), 0, "the anchor is appended");
+}
+
+#[test]
+fn the_anchor_zone_turns_over() {
+    let report = run(&Scenario {
+        prepare: |chip, log| {
+            fill(chip, log, 20 * PAGE)?;
+            loop {
+                let mut session = log.mount(chip)?;
+                if session.volume.sequence() >= 7 {
+                    return Ok(());
+                }
+                tiny_commits(&mut session, 7)?;
+                session.end()?;
+            }
+        },
+        run: |hw, log| {
+            for _ in 0..2 {
+                let mut session = log.mount(hw)?;
+                session.set_len(19 * PAGE)?;
+                session.sync()?;
+                session.set_len(18 * PAGE)?;
+                session.end()?;
+                drop(session);
+            }
+            Ok(())
+        },
+        ..scenario("the anchor zone turns over", small(48))
+    });
+    report.assert_places(&CHECKPOINT);
+    report.assert_places(&[(Erase, "zone")]);
+}
+
+#[test]
+fn the_log_goes_on_in_the_next_pair() {
+    let report = run(&Scenario {
+        prepare: |chip, log| fill(chip, log, 20 * PAGE),
+        run: |hw, log| {
+            let mut session = log.mount(hw)?;
+            for n in 0..9 {
+                session.write(n * PAGE, 5 * PAGE)?;
+                session.sync()?;
+            }
+            Ok(())
+        },
+        ..scenario("the log goes on in the next pair", small(48))
+    });
+    report.assert_places(&[(Erase, "log"), (Program, "log"), (Erase, "data"), (Program, "summary")]);
+}
+
+#[test]
+fn a_truncation() {
+    let report = run(&Scenario {
+        prepare: |chip, log| fill(chip, log, 40 * PAGE + 100),
+        run: |hw, log| {
+            let mut session = log.mount(hw)?;
+            session.set_len(13 * PAGE + 30)?;
+            session.sync()?;
+            session.set_len(25 * PAGE + 70)?;
+            session.sync()?;
+            session.write(27 * PAGE + 9, 20)?;
+            session.sync()?;
+            session.discard(2 * PAGE + 100, 7 * PAGE)?;
+            session.sync()?;
+            session.write(5 * PAGE, 2 * PAGE)?;
+            session.set_len(5 * PAGE + 5)?;
+            session.write(5 * PAGE + 50, 10)?;
+            session.sync()?;
+            session.set_len(0)?;
+            session.end()
+        },
+        ..scenario("a truncation", small(48))
+    });
+    report.assert_places(&CHECKPOINT);
+    report.assert_places(&[(Program, "data"), (Program, "log")]);
+}
+
+#[test]
+fn a_write_larger_than_the_free_space() {
+    let report = run(&Scenario {
+        batched: true,
+        second_cut_step: 29,
+        prepare: |chip, log| {
+            log.format(chip)?;
+            let mut session = log.mount(chip)?;
+            let capacity = session.volume.capacity();
+            session.write(0, capacity)?;
+            session.end()
+        },
+        run: |hw, log| {
+            let mut session = log.mount(hw)?;
+            let capacity = session.volume.capacity();
+            session.write(PAGE / 2, capacity - PAGE)?;
+            session.sync()
+        },
+        ..scenario("a write larger than the free space", small(48))
+    });
+    report.assert_places(&[(Program, "data"), (Program, "summary"), (Erase, "data"), (Program, "log")]);
+    assert!(report.uncut.extra_commits >= 1, "{report:?}");
+}
+
+#[test]
+fn a_rollback() {
+    let report = run(&Scenario {
+        prepare: |chip, log| fill(chip, log, 40 * PAGE),
+        run: |hw, log| {
+            let mut session = log.mount(hw)?;
+            session.write(3 * PAGE, 17 * PAGE)?;
+            session.rollback();
+            session.write(5 * PAGE, 3 * PAGE)?;
+            session.sync()?;
+            session.write(0, 9 * PAGE)?;
+            session.rollback();
+            session.end()
+        },
+        ..scenario("a rollback", small(48))
+    });
+    report.assert_places(&[(Program, "data"), (Program, "summary"), (Program, "log"), (Erase, "nothing")]);
+}
+
+#[test]
+fn a_format_over_a_volume() {
+    let report = run(&Scenario {
+        prepare: |chip, log| fill(chip, log, 20 * PAGE),
+        run: |hw, log| {
+            log.format(hw)?;
+            let mut session = log.mount(hw)?;
+            session.write(30, 2 * PAGE)?;
+            session.sync()?;
+            drop(session);
+            log.format(hw)
+        },
+        ..scenario("a format over a volume", small(48))
+    });
+    report.assert_places(&[(Program, "directory"), (Program, "table"), (Program, "zone"), (Erase, "zone")]);
+}
+
+#[test]
+fn a_format_of_a_blank_chip() {
+    let report = sweep(
+        &Ram,
+        &Scenario {
+            prepare: |_, _| Ok(()),
+            run: |hw, log| log.format(hw),
+            // There was nothing to lose: what does not mount is formatted again.
+            recover: |mut hw| match PageVolume::mount(&mut hw, &page::Mount::default()) {
+                Err(Error::NotFormatted(_) | Error::Unmountable(_)) => {
+                    page::FormatPlan::new(&hw, &Default::default())?.execute(&mut hw)
+                }
+                other => other.map(drop),
+            },
+            counted: false,
+            // An anchor that reads once is no volume, and nothing is lost with it.
+            cuts: &[Cut::NotDone, Cut::Done, Cut::Prefix, Cut::Garbage, Cut::Unreadable, Cut::Reordered, Cut::Fades],
+            ..scenario("a format of a blank chip", small(48))
+        },
+    );
+    assert!(report.cuts(Program, "zone") > 0 && report.cuts(Erase, "directory") > 0 && report.other() > 0);
+}
+
+/// Several blocks fail, each in another place.
+fn with_faults(name: &'static str, faults: &'static [(Place, usize)], base: Scenario) {
+    let report = run(&Scenario { name, faults, second_cut_step: 29, ..base });
+    assert!(report.uncut.replaced > 0, "no block failed: {report:?}");
+}
+
+fn writes() -> Scenario {
+    Scenario {
+        prepare: |chip, log| fill(chip, log, 20 * PAGE),
+        run: |hw, log| {
+            let mut session = log.mount(hw)?;
+            for n in 0..6 {
+                session.write(n * PAGE, 6 * PAGE)?;
+                session.sync()?;
+            }
+            session.end()
+        },
+        ..scenario("writes", small(48))
+    }
+}
+
+#[test]
+fn data_blocks_that_fail() {
+    let faults = &[((Program, "data"), 5), ((Erase, "data"), 1), ((Program, "summary"), 1), ((Program, "data"), 30)];
+    with_faults("data blocks that fail", faults, writes());
+}
+
+#[test]
+fn chain_blocks_that_fail() {
+    let faults = &[((Program, "log"), 3), ((Program, "map"), 0), ((Erase, "map"), 1)];
+    with_faults("chain blocks that fail", faults, writes());
+}
+
+#[test]
+fn a_chain_block_that_fails_as_a_session_begins() {
+    with_faults("the erase for a session fails", &[((Erase, "log, session"), 1)], writes());
+    with_faults("the first page of a session fails", &[((Program, "log, session"), 1)], writes());
+    with_faults("the clean end fails", &[((Program, "log, clean end"), 0)], writes());
+}
+
+#[test]
+fn zone_blocks_that_fail() {
+    with_faults("an anchor fails", &[((Program, "zone"), 1)], writes());
+}
