@@ -54,7 +54,12 @@ fn pages_in<H: FlashHardware>(volume: &PageVolume<H>, block: Block) -> BTreeSet<
 }
 
 /// Read each page by itself: those of `lost` are named as unreadable, the others are as expected.
-fn check_pages<H: FlashHardware>(volume: &PageVolume<H>, expected: &[u8], lost: &BTreeSet<u32>, block: Block) {
+fn check_pages<H: FlashHardware>(
+    volume: &PageVolume<H>,
+    expected: &[u8],
+    lost: &BTreeSet<u32>,
+    block: Block,
+) {
     assert_eq!(volume.len(), expected.len() as u64);
     let size = volume.layout().page_size as usize;
     for (logical, page) in (0..).zip(expected.chunks(size)) {
@@ -206,7 +211,8 @@ fn blocks_fail_until_the_reserve_is_used_up() {
         while volume.read_only().is_none() {
             assert!(bad < geometry.blocks() / 2, "so many blocks fail, and all goes on");
             let mut chip = volume.into_flash();
-            let good: Vec<Block> = blocks(geometry).filter(|&b| b.0 >= 8 && !chip.is_bad(b).unwrap()).collect();
+            let good: Vec<Block> =
+                blocks(geometry).filter(|&b| b.0 >= 8 && !chip.is_bad(b).unwrap()).collect();
             let block = good[rng.below(good.len() as u64) as usize];
             match rng.below(3) {
                 0 => chip.inner_mut().set_factory_bad(block),
@@ -381,7 +387,10 @@ fn never_silently_old(chip: Chip, expected: &[u8]) -> &'static str {
     if is_newest {
         return "newest";
     }
-    assert!(volume.read_only().is_some() && volume.fallback().is_some(), "an older state, and nothing says so");
+    assert!(
+        volume.read_only().is_some() && volume.fallback().is_some(),
+        "an older state, and nothing says so"
+    );
     "older"
 }
 

@@ -16,8 +16,8 @@ use nandimg::prng::SplitMix64;
 use nandimg::{Error, Result};
 
 use paged::{
-    Change, Chip, Model, Paged, Replay, apply, assert_same, bytes, check_books, content, deep_or, formatted, geometry,
-    read_only,
+    Change, Chip, Model, Paged, Replay, apply, assert_same, bytes, check_books, content, deep_or, formatted,
+    geometry, read_only,
 };
 
 /// What happened in all the runs, so that the test can tell that it did test something.
@@ -160,7 +160,11 @@ impl<'a> Run<'a> {
 
     fn check_bad(&mut self, volume: &Paged) {
         let bad = volume.bad_blocks();
-        assert!(self.bad.iter().all(|b| bad.contains(b)), "{:?} are bad for ever, not only {bad:?}", self.bad);
+        assert!(
+            self.bad.iter().all(|b| bad.contains(b)),
+            "{:?} are bad for ever, not only {bad:?}",
+            self.bad
+        );
         self.seen.bad = self.seen.bad.max(bad.len() as u64);
         self.bad = bad;
     }

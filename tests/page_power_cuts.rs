@@ -7,14 +7,14 @@
 
 mod support;
 
+use nandimg::flash::Operation::{Erase, Program};
+use nandimg::flash::faults::{Cut, Faulty};
+use nandimg::flash::sim::SimFlash;
 use nandimg::flash::{FlashHardware, Geometry};
 use nandimg::ftl::Volume;
 use nandimg::ftl::page::{self, PageVolume};
 use nandimg::ftl::wear::WearPolicy;
 use nandimg::{Error, Result};
-use nandimg::flash::Operation::{Erase, Program};
-use nandimg::flash::faults::{Cut, Faulty};
-use nandimg::flash::sim::SimFlash;
 
 use support::engine::PageMapped;
 #[cfg(feature = "std")]
@@ -87,7 +87,8 @@ fn a_write_of_several_pages() {
 }
 
 /// What a checkpoint takes.
-const CHECKPOINT: [Place; 4] = [(Program, "map"), (Program, "directory"), (Program, "table"), (Program, "zone")];
+const CHECKPOINT: [Place; 4] =
+    [(Program, "map"), (Program, "directory"), (Program, "table"), (Program, "zone")];
 
 /// So many commits of a few bytes.
 fn tiny_commits(session: &mut Session<'_>, commits: u64) -> Result<()> {
@@ -385,7 +386,15 @@ fn a_format_of_a_blank_chip() {
             },
             counted: false,
             // An anchor that reads once is no volume, and nothing is lost with it.
-            cuts: &[Cut::NotDone, Cut::Done, Cut::Prefix, Cut::Garbage, Cut::Unreadable, Cut::Reordered, Cut::Fades],
+            cuts: &[
+                Cut::NotDone,
+                Cut::Done,
+                Cut::Prefix,
+                Cut::Garbage,
+                Cut::Unreadable,
+                Cut::Reordered,
+                Cut::Fades,
+            ],
             ..scenario("a format of a blank chip", small(48))
         },
     );
@@ -415,7 +424,8 @@ fn writes() -> Scenario {
 
 #[test]
 fn data_blocks_that_fail() {
-    let faults = &[((Program, "data"), 5), ((Erase, "data"), 1), ((Program, "summary"), 1), ((Program, "data"), 30)];
+    let faults =
+        &[((Program, "data"), 5), ((Erase, "data"), 1), ((Program, "summary"), 1), ((Program, "data"), 30)];
     with_faults("data blocks that fail", faults, writes());
 }
 

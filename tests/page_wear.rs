@@ -119,7 +119,9 @@ fn a_full_volume_without_a_fault_stays_writable() {
 
 #[test]
 fn a_volume_is_filled_again_and_again() {
-    for geometry in [geometry(256, 8, 200), geometry(512, 16, 80), geometry(256, 8, 64), geometry(256, 16, 300)] {
+    for geometry in
+        [geometry(256, 8, 200), geometry(512, 16, 80), geometry(256, 8, 64), geometry(256, 16, 300)]
+    {
         let mut rng = SplitMix64::new(9);
         let mut volume = mount(formatted(geometry, &[]));
         for round in 0..12 {
@@ -152,7 +154,9 @@ fn a_volume_is_filled_again_and_again() {
 /// What is written and given up leaves as much room as there was.
 #[test]
 fn a_rollback_leaves_room() {
-    for geometry in [geometry(256, 8, 200), geometry(512, 16, 80), geometry(256, 8, 64), geometry(256, 16, 300)] {
+    for geometry in
+        [geometry(256, 8, 200), geometry(512, 16, 80), geometry(256, 8, 64), geometry(256, 16, 300)]
+    {
         let mut rng = SplitMix64::new(10);
         let mut volume = mount(formatted(geometry, &[]));
         let expected = bytes(&mut rng, volume.capacity() / 2);
@@ -173,7 +177,8 @@ fn a_rollback_leaves_room() {
 /// Blocks beyond the zone that are good.
 fn levelled<'a>(volume: &Paged, counts: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
     let (zone, bad) = (volume.layout().zone_blocks, volume.bad_blocks());
-    let good = counts.iter().zip(0..).filter(move |&(_, block)| block >= zone && !bad.contains(&Block(block)));
+    let good =
+        counts.iter().zip(0..).filter(move |&(_, block)| block >= zone && !bad.contains(&Block(block)));
     good.map(|(&count, _)| count)
 }
 
@@ -216,7 +221,9 @@ fn wear_out(geometry: Geometry, percent: u64, wear: WearPolicy, writes: u32, hot
 
 #[test]
 fn what_is_never_rewritten_takes_its_share_of_the_wear() {
-    for geometry in [geometry(256, 8, 64), geometry(256, 8, 200), geometry(256, 16, 300), geometry(512, 64, 64)] {
+    for geometry in
+        [geometry(256, 8, 64), geometry(256, 8, 200), geometry(256, 16, 300), geometry(512, 64, 64)]
+    {
         for (percent, hot) in [(80, 5), (100, 5), (80, 50)] {
             for wear in [DEFAULT_WEAR, WearPolicy { interval: 64, threshold: 20 }] {
                 let (worst, volume) = wear_out(geometry, percent, wear, 30_000, hot);
@@ -244,7 +251,9 @@ fn erases_are_counted_exactly() {
             let real = volume.flash().inner().erases().to_vec();
             let off: Vec<String> = (volume.erase_counts().iter().zip(&real).enumerate())
                 .filter(|(_, (counted, real))| counted != real)
-                .map(|(block, (counted, real))| format!("{block}: {counted} for {real} {:?}", volume.block_use(Block(block as u32))))
+                .map(|(block, (counted, real))| {
+                    format!("{block}: {counted} for {real} {:?}", volume.block_use(Block(block as u32)))
+                })
                 .collect();
             if round % 10 == 0 {
                 println!("{} off of {}: {off:?}", off.len(), geometry.blocks());

@@ -255,7 +255,12 @@ pub(crate) fn metadata_pages(chip: &Chip) -> Vec<(PageAddr, Head)> {
 }
 
 /// Overwrite random pages beside a model, with a sync each few.
-pub(crate) fn overwrite(volume: &mut Paged, content: &mut [u8], rng: &mut SplitMix64, writes: u32) -> Result<()> {
+pub(crate) fn overwrite(
+    volume: &mut Paged,
+    content: &mut [u8],
+    rng: &mut SplitMix64,
+    writes: u32,
+) -> Result<()> {
     let page = u64::from(volume.layout().page_size);
     let mut staged = content.to_vec();
     for n in 0..writes {

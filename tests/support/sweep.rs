@@ -69,9 +69,12 @@ impl Medium for Ram {
         let bad: Vec<_> = chip.geometry().iter_blocks().map(|block| chip.is_bad(block).ok()).collect();
         let mut hasher = DefaultHasher::new();
         (chip.inner().data(), bad, chip.inner().erases()).hash(&mut hasher);
-        for page in chip.unreadable().into_iter().enumerate().flat_map(|(i, pages)| {
-            pages.into_iter().map(move |page| (i, page.block.0, page.page))
-        }) {
+        for page in chip
+            .unreadable()
+            .into_iter()
+            .enumerate()
+            .flat_map(|(i, pages)| pages.into_iter().map(move |page| (i, page.block.0, page.page)))
+        {
             page.hash(&mut hasher);
         }
         format!("{:?}", chip.latent()).hash(&mut hasher);
@@ -483,7 +486,10 @@ impl<M: Medium, E: Engine> Sweep<'_, M, E> {
             let warnings = session.volume.warnings();
             // Pages that fade are lost where nothing was done to them.
             assert!(log_fades || warnings.is_empty(), "it was ended well: {warnings:?}");
-            session.write(0, E::unit(&session.volume)).and_then(|()| session.sync()).expect("it is written on");
+            session
+                .write(0, E::unit(&session.volume))
+                .and_then(|()| session.sync())
+                .expect("it is written on");
         }
     }
 }

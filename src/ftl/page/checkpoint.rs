@@ -171,8 +171,8 @@ impl<H: FlashHardware> PageVolume<H> {
         self.enter_force(anchor)
     }
 
-    /// Write map pages, directory, block table and, if it has to be, the snapshot; the anchor that points to them, and pages of
-    /// the snapshot.
+    /// Write map pages, directory, block table and, where the map was not written, the snapshot; the anchor that points to them,
+    /// and pages of the snapshot.
     fn write_checkpoint(&mut self, with_map: bool) -> Result<(Anchor, u32)> {
         for index in self.map_pages_to_write(with_map) {
             self.write_map_page(index)?;

@@ -108,12 +108,12 @@ impl<H: FlashHardware> PageVolume<H> {
             let info = self.blocks.info(block);
             match self.blocks.state(block) {
                 BlockState::Announced => self.blocks.set_state(block, BlockState::Free),
+                BlockState::Closed | BlockState::Listed if info.live == 0 && info.failing => {
+                    self.retire(block)?;
+                }
                 // Free as soon as the checkpoint is in force.
                 BlockState::Closed | BlockState::Listed if self.doubtful.contains(&block) => {
                     self.blocks.note_emptied(block);
-                }
-                BlockState::Closed | BlockState::Listed if info.live == 0 && info.failing => {
-                    self.retire(block)?;
                 }
                 BlockState::Closed | BlockState::Listed if info.live == 0 => {
                     self.blocks.set_state(block, BlockState::Free);
@@ -190,8 +190,8 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     fn write_clean_record(&mut self) -> Result<()> {
-        // A page that is programmed may lead the chain to its next pair: that must be known before, and the log must say that it
-        // may be erased.
+        // A page that is programmed may lead the chain to its next pair, so that must be known before; and the log must say that
+        // the pair after that one may be erased.
         loop {
             if self.chain.slot == self.layout.pages_per_block {
                 self.turn_over()?;
