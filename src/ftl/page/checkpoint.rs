@@ -69,7 +69,9 @@ impl<H: FlashHardware> PageVolume<H> {
         }
         // Not before room was made: that moves what is staged, too.
         let changes = self.staged_changes()?;
-        // In RAM it takes effect at once: what a mount finds until the anchor is there is the state before.
+        // In RAM it takes effect at once: what a mount finds until the anchor is there is the state before, so what that needs is
+        // not let go.
+        self.blocks.hold_emptied(true);
         self.take_effect(changes);
         match self.try_checkpoint(false, true) {
             Err(_) if self.chain.failed.is_some() => self.begin_chain_anew()?,
@@ -245,6 +247,7 @@ impl<H: FlashHardware> PageVolume<H> {
                 }
             }
         }
+        self.blocks.hold_emptied(false);
         self.release_emptied()
     }
 
