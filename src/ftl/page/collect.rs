@@ -180,31 +180,30 @@ impl<H: FlashHardware> PageVolume<H> {
     fn move_committed(&mut self, from: Ppn, stored: StoredPage, class: u8, data: &mut [u8]) -> Result<()> {
         let at = self.layout.page_addr(from);
         let logical = Lpn(stored.logical);
-        // Where it lay according to the log.
-        let known = self.pending.moves.remove(&from).map_or(from.0, |written| written.old);
         match self.hw.read(at.block, at.page * self.layout.page_size, data) {
             Ok(()) => {
+                // This may write the log, which must know of the move that brought it here.
                 let to = self.append_data(class, stored, data)?;
+                let known = self.take_back_move(from);
                 self.blocks.add_live(self.layout.block_of(to));
                 let written = Written { logical: logical.0, crc: stored.crc, old: known };
                 self.pending.moves.insert(to, written);
                 self.map.set(logical, MapEntry::At { address: to.0, crc: stored.crc });
             }
             Err(FlashError::Unreadable { .. }) => {
+                let known = self.take_back_move(from);
                 self.pending.lost.insert(logical, Ppn(known));
                 self.map.set(logical, MapEntry::Lost);
             }
-            Err(error) => {
-                if known != from.0 {
-                    self.pending
-                        .moves
-                        .insert(from, Written { logical: logical.0, crc: stored.crc, old: known });
-                }
-                return Err(error.into());
-            }
+            Err(error) => return Err(error.into()),
         }
         self.blocks.drop_live(at.block);
         Ok(())
+    }
+
+    /// Where the page that lies at `from` lay according to the log; a move to there is not to be logged any more.
+    fn take_back_move(&mut self, from: Ppn) -> u32 {
+        self.pending.moves.remove(&from).map_or(from.0, |written| written.old)
     }
 
     /// Empty the blocks that failed, and give them up.
