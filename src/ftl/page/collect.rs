@@ -15,7 +15,7 @@ use crate::flash::{Block, FlashError, FlashHardware, PageAddr};
 use crate::ftl::gc;
 use crate::onflash::paged::StoredPage;
 use crate::onflash::paged::head::{Head, Kind, open};
-use crate::onflash::paged::log::Written;
+use crate::onflash::paged::log::{Written, room};
 use crate::onflash::paged::map::MapEntry;
 use crate::onflash::paged::summary::Summary;
 use crate::onflash::paged::tables::BlockState;
@@ -26,13 +26,23 @@ const MOST_COMING: u32 = 4;
 /// The most blocks that levelling moves at once.
 const MOVES_A_CHECK: u64 = 4;
 
+/// The most bytes that a page of the host takes in the log.
+const WRITTEN_LEN: usize = 12;
+
 /// The pages of a block, with what each was written to hold.
 type Contents = Vec<(u32, StoredPage)>;
 
 impl<H: FlashHardware> PageVolume<H> {
     /// Free blocks at which garbage collection begins.
     fn low_watermark(&self) -> u32 {
-        self.layout.floor() + 2
+        self.floor_now() + 2
+    }
+
+    /// What must stay free now: the floor once the log has taken what is staged. Should the power go then, what that commit emptied
+    /// is no use to the checkpoint of the recovery.
+    fn floor_now(&self) -> u32 {
+        let pages = (WRITTEN_LEN * self.staged.pages.len()) / room(self.layout.page_size);
+        self.layout.floor() + 2 * (pages as u32 / self.layout.pages_per_block)
     }
 
     /// Make room for a page of the host; whether there is.
@@ -49,25 +59,25 @@ impl<H: FlashHardware> PageVolume<H> {
                 self.write_group(Group::Pending)?;
                 continue;
             }
-            let tight = self.free_count() + self.coming < self.layout.floor();
+            let tight = self.free_count() + self.coming < self.floor_now();
             if !self.collect_next(tight)? {
                 break;
             }
             // What is coming is no use to a chain that fails.
-            if tight || self.coming >= MOST_COMING || self.free_count() < self.layout.floor() {
+            if tight || self.coming >= MOST_COMING || self.free_count() < self.floor_now() {
                 self.write_group(Group::Pending)?;
                 if self.log_is_long() {
                     self.checkpoint()?;
                 }
             }
         }
-        if self.coming > 0 && self.free_count() <= self.layout.floor() {
+        if self.coming > 0 && self.free_count() <= self.floor_now() {
             self.write_group(Group::Pending)?;
         }
-        if self.free_count() <= self.layout.floor() && self.chain_is_long() {
+        if self.free_count() <= self.floor_now() && self.chain_is_long() {
             self.checkpoint()?;
         }
-        Ok(self.free_count() > self.layout.floor())
+        Ok(self.free_count() > self.floor_now())
     }
 
     fn count_emptied(&self) -> u32 {
