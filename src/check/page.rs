@@ -124,7 +124,12 @@ fn check_with<H: FlashHardware>(hw: &H, check_blocks: CheckBlocks<'_, H>) -> Res
         }
         Err(error) => return Err(error),
     };
-    check_state(&volume, &mut findings);
+    if check_state(&volume, &mut findings) == State::Older {
+        // Its map is out of date: what it says of each page means nothing.
+        drop(volume);
+        describe(hw, &plan_rebuild(hw)?, &mut findings);
+        return Ok(Checked { findings: findings.finish(), ..checked });
+    }
     for (at, reason) in volume.damaged_copies()? {
         let message = format!("one copy of the metadata is damaged: {reason}");
         let finding = Finding::new("metadata-copy-damaged", Severity::Warning, message).at_page(hw, at);
@@ -160,7 +165,8 @@ fn check_what_is_left<H: FlashHardware>(hw: &H, error: &Error, findings: &mut Co
     let finding = Finding::new("no-usable-metadata", Severity::Error, format!("{error}"));
     match plan_rebuild(hw) {
         Ok(rebuilt) => {
-            findings.push(finding.mended_by(REBUILDS));
+            // With nothing to show for it, a rebuild would only erase what cannot be confirmed.
+            findings.push(if rebuilt.is_worth_it() { finding.mended_by(REBUILDS) } else { finding });
             describe(hw, &rebuilt, findings);
             Ok(())
         }
@@ -192,14 +198,22 @@ fn describe<H: FlashHardware>(hw: &H, rebuilt: &Rebuilt, findings: &mut Collecto
     findings.push(Finding::new("rebuilt-discards", Severity::Info, message.to_string()));
 }
 
-fn check_state<H: FlashHardware>(volume: &PageVolume<Inspected<'_, H>>, findings: &mut Collector) {
+/// What a volume that mounts can be taken for.
+#[derive(PartialEq, Eq)]
+enum State {
+    Newest,
+    Older,
+}
+
+fn check_state<H: FlashHardware>(volume: &PageVolume<Inspected<'_, H>>, findings: &mut Collector) -> State {
     let stale = volume.read_only().filter(|reason| *reason != crate::ftl::MOUNTED_READ_ONLY);
     match (stale, volume.fallback()) {
-        (Some(reason), Some(_)) => {
+        (Some(reason), _) if volume.is_older_state() => {
             let finding = Finding::new("older-state", Severity::Error, reason.to_string());
             findings.push(finding.mended_by(REBUILDS));
+            return State::Older;
         }
-        (Some(reason), None) => {
+        (Some(reason), _) => {
             findings.push(Finding::new("read-only", Severity::Error, reason.to_string()));
         }
         (None, Some(reason)) => {
@@ -212,6 +226,7 @@ fn check_state<H: FlashHardware>(volume: &PageVolume<Inspected<'_, H>>, findings
         let message = "the last session of writing did not end well: the next one recovers first";
         findings.push(Finding::new("not-ended", Severity::Info, message.to_string()));
     }
+    State::Newest
 }
 
 fn check_map<H: FlashHardware>(

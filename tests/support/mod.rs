@@ -188,7 +188,7 @@ pub(crate) struct LogOf<E> {
     /// What was committed may turn into what it was before, until it is acknowledged.
     pub(crate) fading: bool,
     /// What that is.
-    before: Option<Vec<u8>>,
+    before: Option<Model>,
     pub(crate) rng: SplitMix64,
 }
 
@@ -248,7 +248,7 @@ impl<E: Engine> LogOf<E> {
     /// What decides how a process goes on from here, but for the chip.
     pub(crate) fn state(&self) -> impl Hash {
         let Model { committed, pending } = &self.model;
-        (committed.clone(), format!("{pending:?}"), self.syncing, self.fading, self.before.clone())
+        (committed.clone(), format!("{pending:?}"), self.syncing, self.fading, format!("{:?}", self.before))
     }
 
     /// The erase counts last acknowledged.
@@ -263,7 +263,9 @@ impl<E: Engine> LogOf<E> {
         let allowed = as_acknowledged
             || self.syncing && found == self.model.staged()
             || self.batched && self.model.is_prefix(&found, E::unit(volume))
-            || self.before.as_ref() == Some(&found);
+            || self.before.as_ref().is_some_and(|before| {
+                before.committed == found || self.batched && before.is_prefix(&found, E::unit(volume))
+            });
         assert!(allowed, "{}", self.difference(&found));
         let counts = volume.erase_counts();
         assert!(
@@ -272,7 +274,7 @@ impl<E: Engine> LogOf<E> {
             self.counts
         );
         let before = std::mem::replace(&mut self.model, Model { committed: found, pending: Vec::new() });
-        self.before = (self.fading && !as_acknowledged).then_some(before.committed);
+        self.before = (self.fading && !as_acknowledged).then_some(before);
         self.syncing = false;
         as_acknowledged
     }

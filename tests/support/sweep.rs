@@ -292,7 +292,7 @@ pub(crate) fn sweep<M: Medium, E: Engine>(medium: &M, scenario: &ScenarioOf<E>) 
     }
     let (places, uncut) = run_uncut(medium, scenario, &prepared, &base);
     let deep = std::env::var_os("NANDIMG_DEEP").is_some();
-    let step = if deep { 1 } else { scenario.second_cut_step.max(medium.second_cut_step()) };
+    let step = if deep { 1 } else { scenario.second_cut_step * medium.second_cut_step() };
     let report = Report { uncut, ..Report::default() };
     let mut sweep = Sweep { medium, scenario, step, report, seen: HashSet::new() };
     base.watching = false;
@@ -477,7 +477,9 @@ impl<M: Medium, E: Engine> Sweep<'_, M, E> {
                 && self.scenario.counted
             {
                 // Where two sessions in a row were cut short as they began, nothing tells of the first.
-                let uncounted = if E::COUNTS_EVERY_BEGINNING { 0 } else { cuts - 1 };
+                // A page that tells may also be lost between two readings.
+                let unknown = cuts - 1 + u32::from(log_fades);
+                let uncounted = if E::COUNTS_EVERY_BEGINNING { 0 } else { unknown };
                 assert_counted(session.volume.erase_counts(), erases, uncounted);
             }
             if !self.scenario.quiet || again {

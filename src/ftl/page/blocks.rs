@@ -270,6 +270,12 @@ impl Blocks {
         })
     }
 
+    /// The block that was closed last.
+    pub(super) fn closed_last(&self) -> Option<Block> {
+        let closed = self.iter().filter(|&block| self.state(block) == BlockState::Closed);
+        closed.max_by_key(|&block| self.info(block).closed)
+    }
+
     pub(super) fn bad(&self) -> impl Iterator<Item = Block> {
         self.iter().filter(|&b| self.state(b) == BlockState::Bad)
     }

@@ -221,8 +221,8 @@ impl<H: FlashHardware> PageVolume<H> {
         for (i, page) in pages.iter().enumerate() {
             let flags = flags::SNAPSHOT | if i == last { flags::COMMIT } else { 0 };
             let head = ChainPage { flags, ..self.body_page(Kind::Log, self.log.next) };
-            let clock = self.committed_clock;
-            self.append_to_chain(head, Copies::Both, &|next| encode_page(next, clock, &[], page))?;
+            let clocks = (self.committed_clock, self.committed_clock);
+            self.append_to_chain(head, Copies::Both, &|next| encode_page(next, clocks, &[], page))?;
             self.log.next += 1;
         }
         Ok(pages.len() as u32)

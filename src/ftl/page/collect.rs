@@ -23,6 +23,9 @@ use crate::onflash::paged::tables::BlockState;
 /// The most blocks that are emptied before the log says so.
 const MOST_COMING: u32 = 4;
 
+/// Blocks closed by one transaction that are worth a block closed early, to prove that it was committed.
+const UNPROVEN_BLOCKS: u32 = 16;
+
 /// The most blocks that levelling moves at once.
 const MOVES_A_CHECK: u64 = 4;
 
@@ -283,6 +286,9 @@ impl<H: FlashHardware> PageVolume<H> {
             self.empty_failing_blocks()?;
         }
         self.level()?;
+        if self.proof.unproven >= u64::from(UNPROVEN_BLOCKS * self.layout.data_pages()) {
+            self.prove_commit()?;
+        }
         if self.log_is_long() {
             self.checkpoint()?;
         }

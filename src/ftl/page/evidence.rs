@@ -19,11 +19,16 @@ use crate::onflash::paged::tables::{BlockState, BlockTable, decode_chunk};
 pub(super) struct Version {
     /// The host clock when it was written, or when its group was committed.
     pub(super) stamp: u64,
+    /// Of two with one stamp, the one with the higher number was put there later.
+    pub(super) order: u64,
     pub(super) page: Ppn,
     pub(super) crc: u32,
     /// A block summary says so: the block has not been erased since.
     pub(super) by_summary: bool,
 }
+
+/// What the log tells of a page counts as later than any block that was closed.
+const LATER: u64 = 1 << 63;
 
 /// All that was found.
 #[derive(Debug, Default)]
@@ -73,6 +78,9 @@ impl Evidence {
         }
         evidence.take_tables(layout, &chain);
         evidence.take_log(layout, chain.log);
+        // A block that shows its summary has not been erased since.
+        let own = evidence.closed.iter().map(|(&block, summary)| (block, summary.erases));
+        evidence.erases.extend(own);
         if evidence.versions.is_empty() && evidence.sequence == 0 {
             return Err(Error::Unmountable("no block summary and no other metadata can be read".into()));
         }
@@ -108,9 +116,11 @@ impl Evidence {
             self.note_erases(block, summary.erases);
             self.sequence = self.sequence.max(u64::from(summary.epoch));
             self.commit(summary.committed_clock, summary.logical_len);
+            // A page that was moved stands in a block that was closed later.
+            let order = summary.committed_clock;
             for &(page, StoredPage { logical, crc, stamp }) in &summary.contents {
                 let page = layout.address(PageAddr { block, page });
-                self.add(layout, logical, Version { stamp, page, crc, by_summary: true });
+                self.add(layout, logical, Version { stamp, order, page, crc, by_summary: true });
             }
             self.closed.insert(block, summary);
             return Ok(());
@@ -168,7 +178,7 @@ impl Evidence {
                     let (Some(stored), true) = (stored, list.block < layout.blocks) else { continue };
                     let page = layout.address(PageAddr { block: Block(list.block), page });
                     let StoredPage { logical, crc, stamp } = *stored;
-                    self.add(layout, logical, Version { stamp, page, crc, by_summary: false });
+                    self.add(layout, logical, Version { stamp, order: 0, page, crc, by_summary: false });
                 }
             }
             return;
@@ -180,8 +190,8 @@ impl Evidence {
         let repeated: Vec<(u64, LogPage)> = (log.iter())
             .filter(|(number, (_, page))| !page.repeated.is_empty() && !log.contains_key(&(**number - 1)))
             .map(|(number, (_, page))| {
-                let records = page.repeated.clone();
-                (*number - 1, LogPage { records, repeated: Vec::new(), ..page.clone() })
+                let (records, clock) = (page.repeated.clone(), page.before);
+                (*number - 1, LogPage { records, clock, repeated: Vec::new(), ..page.clone() })
             })
             .collect();
         log.extend(repeated.into_iter().map(|(number, page)| (number, (flags::COMMIT, page))));
@@ -196,18 +206,24 @@ impl Evidence {
             if flags & flags::COMMIT != 0 {
                 self.committed = self.committed.max(page.clock);
                 for record in core::mem::take(&mut group) {
-                    self.take_record(layout, record, page.clock);
+                    let moved = matches!(record, Record::Extent { moved: true, .. });
+                    self.take_record(
+                        layout,
+                        record,
+                        if moved { page.before } else { page.clock },
+                        LATER | number,
+                    );
                 }
             }
         }
     }
 
-    fn take_record(&mut self, layout: &Layout, record: Record, clock: u64) {
+    fn take_record(&mut self, layout: &Layout, record: Record, clock: u64, order: u64) {
         match record {
-            Record::Extent { address, pages } => {
+            Record::Extent { address, pages, .. } => {
                 for (address, written) in (address..).zip(pages) {
                     let Some(page) = layout.physical(address) else { continue };
-                    let version = Version { stamp: clock, page, crc: written.crc, by_summary: false };
+                    let version = Version { stamp: clock, order, page, crc: written.crc, by_summary: false };
                     self.add(layout, written.logical, version);
                 }
             }

@@ -15,7 +15,7 @@ use super::layout::{Layout, MAX_PAGE_SIZE, MIN_LOG_PAIRS, MIN_PAGE_SIZE};
 use super::log::{Group, Log, Pending};
 use super::map::Map;
 use super::mount::all_anchors;
-use super::place::Announced;
+use super::place::{Announced, Proof};
 use super::stage::Staged;
 use super::zone::Zone;
 use super::{Mount, PageVolume, Session};
@@ -254,6 +254,7 @@ impl FormatPlan {
             staged: Staged::clean(0),
             coming: 0,
             tainted: BTreeSet::new(),
+            proof: Proof::default(),
             marked: BTreeSet::new(),
             failing: false,
             len: 0,
@@ -269,6 +270,7 @@ impl FormatPlan {
             has_table: true,
             read_only: None,
             fallback: None,
+            older: false,
             warnings: Vec::new(),
             copies: Vec::new(),
             commits: 0,

@@ -58,13 +58,13 @@ impl Pending {
         // Pages that came from one block tell so in few bytes.
         let moves = self.moves.iter().map(|(&page, &written)| (page, written)).collect::<Vec<_>>();
         let together = |a: &(Ppn, Written), b: &(Ppn, Written)| a.1.old.abs_diff(b.1.old) < NEARBY;
-        records.extend(moves.chunk_by(together).flat_map(|run| extents(run.iter().copied())));
+        records.extend(moves.chunk_by(together).flat_map(|run| extents(run.iter().copied(), true)));
         records
     }
 }
 
 /// Pages in the order of their places, as extents.
-pub(super) fn extents(pages: impl IntoIterator<Item = (Ppn, Written)>) -> Vec<Record> {
+pub(super) fn extents(pages: impl IntoIterator<Item = (Ppn, Written)>, moved: bool) -> Vec<Record> {
     let mut records: Vec<(u32, Vec<Written>)> = Vec::new();
     for (page, written) in pages {
         match records.last_mut() {
@@ -72,7 +72,7 @@ pub(super) fn extents(pages: impl IntoIterator<Item = (Ppn, Written)>) -> Vec<Re
             _ => records.push((page.0, Vec::from([written]))),
         }
     }
-    records.into_iter().map(|(address, pages)| Record::Extent { address, pages }).collect()
+    records.into_iter().map(|(address, pages)| Record::Extent { address, moved, pages }).collect()
 }
 
 /// Records as the pages of a group; the first page has `repeated` bytes less room than the others.
@@ -240,8 +240,9 @@ impl<H: FlashHardware> PageVolume<H> {
         repeated: &[u8],
         records: &[u8],
     ) -> Result<()> {
+        let clocks = (self.committed_clock, clock);
         let page = ChainPage { kind: Kind::Log, flags, epoch: self.sequence as u32, number: self.log.next };
-        self.append_to_chain(page, copies, &|next| encode_page(next, clock, repeated, records))?;
+        self.append_to_chain(page, copies, &|next| encode_page(next, clocks, repeated, records))?;
         self.log.next += 1;
         self.log.pages += 1;
         self.log.halves += if copies == Copies::Both { 2 } else { 1 };
@@ -278,7 +279,7 @@ impl<H: FlashHardware> PageVolume<H> {
         }
         records.extend(gone.into_iter().map(|(first, count)| Record::Discard { first, count }));
         written.sort_unstable_by_key(|&(page, _)| page);
-        records.extend(extents(written));
+        records.extend(extents(written, false));
         if self.staged.placed_len != self.len {
             records.push(Record::Length(self.staged.placed_len));
         }
@@ -316,7 +317,9 @@ impl<H: FlashHardware> PageVolume<H> {
     pub(super) fn release_emptied(&mut self) -> Result<()> {
         self.coming = 0;
         let open: Vec<Block> = self.open_blocks().collect();
-        for block in self.blocks.take_emptied(|block| open.contains(&block)) {
+        // The summary that proves what is committed stays until another does.
+        let stays = |block| open.contains(&block) || self.proof.is_by(block);
+        for block in self.blocks.take_emptied(stays) {
             if self.blocks.info(block).failing {
                 self.retire(block)?;
             } else {

@@ -235,7 +235,7 @@ impl Map {
         }
         written.sort_unstable_by_key(|&(page, _)| page);
         let lost = if lost.is_empty() { None } else { Some(Record::Lost(lost)) };
-        gone.into_iter().chain(lost).chain(extents(written)).collect()
+        gone.into_iter().chain(lost).chain(extents(written, false)).collect()
     }
 
     pub(super) fn changes(&self) -> usize {

@@ -43,7 +43,7 @@ use self::blocks::Blocks;
 use self::chain::Chain;
 use self::log::{Group, Log, Pending};
 use self::map::{Map, physical};
-use self::place::Announced;
+use self::place::{Announced, Proof};
 use self::stage::Staged;
 use self::zone::Zone;
 use super::wear::WearPolicy;
@@ -137,6 +137,7 @@ pub struct PageVolume<H> {
     coming: u32,
     /// Blocks whose summaries may name pages that were never committed.
     tainted: BTreeSet<Block>,
+    proof: Proof,
     /// Blocks that the chip marks as bad.
     marked: BTreeSet<Block>,
     /// There are blocks to be emptied because they failed.
@@ -160,6 +161,8 @@ pub struct PageVolume<H> {
     has_table: bool,
     read_only: Option<String>,
     fallback: Option<String>,
+    /// What mounts is not the newest state.
+    older: bool,
     warnings: Vec<String>,
     copies: Vec<MetadataCopy>,
     commits: u64,

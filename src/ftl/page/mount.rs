@@ -12,7 +12,7 @@ use super::io::{Reading, fingerprint, read_metadata};
 use super::layout::Layout;
 use super::log::{Log, Pending};
 use super::map::Map;
-use super::place::Announced;
+use super::place::{Announced, Proof};
 use super::replay::{CleanEnd, Replayed};
 use super::stage::Staged;
 use super::walk::Walker;
@@ -270,6 +270,7 @@ impl<H: FlashHardware> PageVolume<H> {
             threshold: anchor.anchor.wear_threshold,
         };
         let session = if clean.is_some() && next.is_some() { Session::Clean } else { Session::Unclean };
+        let proof = Proof::by(blocks.closed_last(), replayed.clock);
         let mut volume = Self {
             hw,
             layout,
@@ -298,6 +299,7 @@ impl<H: FlashHardware> PageVolume<H> {
             staged: Staged::clean(replayed.len),
             coming: 0,
             tainted: BTreeSet::new(),
+            proof,
             marked: BTreeSet::new(),
             failing: false,
             len: replayed.len,
@@ -313,6 +315,7 @@ impl<H: FlashHardware> PageVolume<H> {
             has_table,
             read_only: None,
             fallback: None,
+            older: false,
             warnings: Vec::new(),
             copies: Vec::new(),
             commits: 0,
@@ -348,7 +351,8 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     fn with_findings(mut self, findings: Findings, survey: &ZoneSurvey, options: &Mount) -> Self {
-        let Findings { fallback, read_only, warnings } = findings;
+        let Findings { fallback, read_only, older, warnings } = findings;
+        self.older = older;
         self.read_only = read_only.or_else(|| self.why_read_only());
         self.fallback = fallback;
         self.warnings = warnings;
@@ -454,6 +458,8 @@ fn settle_states(
         may_be_used.extend(inside.map(|&b| Block(b)));
     }
     let class = layout.classes / 2;
+    // Its summary proves what is committed, whatever else it holds.
+    let last = blocks.closed_last();
     for block in blocks.iter() {
         let is_open = open.contains(&Some(block));
         match blocks.state(block) {
@@ -478,7 +484,7 @@ fn settle_states(
             _ => {}
         }
         let info = blocks.info(block);
-        let empty = info.live == 0 && !is_open;
+        let empty = info.live == 0 && !is_open && Some(block) != last;
         if empty && matches!(info.state, BlockState::Closed | BlockState::Listed) && clean.is_some() {
             blocks.set_state(block, BlockState::Free);
         }
@@ -559,12 +565,14 @@ fn newer_than<H: FlashHardware>(hw: &H, loaded: &Loaded) -> Result<Option<String
 struct Findings {
     fallback: Option<String>,
     read_only: Option<String>,
+    older: bool,
     warnings: Vec<String>,
 }
 
 impl Findings {
     /// This is not the newest state.
     fn stale(&mut self, reason: String) {
+        self.older = true;
         self.read_only.get_or_insert_with(|| reason.clone());
         self.fallback.get_or_insert(reason);
     }

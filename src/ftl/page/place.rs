@@ -53,10 +53,6 @@ impl Announced {
         self.len() == 0
     }
 
-    pub(super) fn contains(&self, block: Block) -> bool {
-        self.iter().any(|other| other == block)
-    }
-
     pub(super) fn remove(&mut self, block: Block) {
         Heat::BOTH.into_iter().for_each(|heat| self.pool(heat).retain(|&other| other != block));
     }
@@ -74,6 +70,47 @@ impl Announced {
 
 fn other(heat: Heat) -> Heat {
     if heat == Heat::Hot { Heat::Cold } else { Heat::Hot }
+}
+
+/// What the summaries on flash prove of what is committed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Proof {
+    /// The block that was closed last: its summary states the highest host clock known to be committed.
+    block: Option<Block>,
+    clock: u64,
+    /// Pages of closed blocks that no summary proves to be committed.
+    pub(super) unproven: u64,
+}
+
+impl Proof {
+    /// What is proven by the summary of `block`.
+    pub(super) fn by(block: Option<Block>, clock: u64) -> Self {
+        Self { block, clock, unproven: 0 }
+    }
+
+    /// The highest host clock that is proven to be committed.
+    pub(super) fn clock(&self) -> u64 {
+        self.clock
+    }
+
+    /// The block whose summary proves it.
+    pub(super) fn block(&self) -> Option<Block> {
+        self.block
+    }
+
+    pub(super) fn is_by(&self, block: Block) -> bool {
+        self.block == Some(block)
+    }
+
+    /// A block was closed; the one that was the proof until now, if there was one.
+    fn closed(&mut self, block: Block, committed: u64, uncommitted: u64) -> Option<Block> {
+        if committed != self.clock {
+            self.unproven = 0;
+        }
+        self.unproven += uncommitted;
+        self.clock = committed;
+        self.block.replace(block)
+    }
 }
 
 impl<H: FlashHardware> PageVolume<H> {
@@ -195,6 +232,14 @@ impl<H: FlashHardware> PageVolume<H> {
         gc::Wear { mean: sum.checked_div(count).unwrap_or(0) as u32, threshold: self.wear.threshold }
     }
 
+    /// See that a summary states what is committed by now, so that a rebuild from summaries alone can tell: close a block early.
+    pub(super) fn prove_commit(&mut self) -> Result<()> {
+        let class =
+            (0..self.layout.classes).find(|&class| self.open[usize::from(class)].is_some()).unwrap_or(0);
+        let block = self.open_block(class)?;
+        self.close_early(class, block)
+    }
+
     /// Close a block before it is full.
     pub(super) fn close_early(&mut self, class: u8, block: Block) -> Result<()> {
         if let Some(list) = self.blocks.lists.get_mut(&block) {
@@ -230,6 +275,10 @@ impl<H: FlashHardware> PageVolume<H> {
             }
         }
         self.open[usize::from(class)] = None;
+        let uncommitted = pages.iter().flatten().filter(|stored| stored.stamp > self.committed_clock).count();
+        if let Some(before) = self.proof.closed(block, self.committed_clock, uncommitted as u64) {
+            self.blocks.note_emptied(before);
+        }
         let now = self.clock;
         self.blocks.set_state(block, BlockState::Closed);
         self.blocks.info_mut(block).closed = now;

@@ -33,6 +33,14 @@ pub struct Rebuilt {
     pub discards_known: u64,
 }
 
+impl Rebuilt {
+    /// Whether any logical page has a version that is known to have been committed.
+    #[must_use]
+    pub fn is_worth_it(&self) -> bool {
+        self.restored > 0 || !self.damaged.is_empty() || !self.older.is_empty()
+    }
+}
+
 /// Which version of each logical page to take.
 struct Choice {
     report: Rebuilt,
@@ -95,11 +103,8 @@ fn choose<H: FlashHardware>(hw: &H, layout: &Layout, evidence: &Evidence) -> Res
         if logical.0 >= layout.capacity_pages {
             continue;
         }
-        let mut versions = versions.clone();
-        versions.sort_unstable_by(|a, b| b.cmp(a));
-        versions.dedup_by_key(|version| version.page);
         let mut newer_gone = None;
-        for version in versions {
+        for version in newest_first(versions) {
             let at = layout.page_addr(version.page);
             if version.stamp > evidence.committed {
                 choice.report.unconfirmed.push((logical, at));
@@ -127,6 +132,21 @@ fn choose<H: FlashHardware>(hw: &H, layout: &Layout, evidence: &Evidence) -> Res
         }
     }
     Ok(choice)
+}
+
+/// Each place once, the newest version first. A summary knows best when a page was written; the log of a place that was used
+/// again since is out of date.
+fn newest_first(versions: &[Version]) -> Vec<Version> {
+    let mut by_place: BTreeMap<Ppn, Version> = BTreeMap::new();
+    for &version in versions {
+        let known = by_place.entry(version.page).or_insert(version);
+        if (version.by_summary, version) > (known.by_summary, *known) {
+            *known = version;
+        }
+    }
+    let mut versions: Vec<Version> = by_place.into_values().collect();
+    versions.sort_unstable_by(|a, b| b.cmp(a));
+    versions
 }
 
 fn is_whole<H: FlashHardware>(hw: &H, layout: &Layout, version: Version, data: &mut [u8]) -> Result<bool> {

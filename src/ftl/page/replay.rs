@@ -161,7 +161,7 @@ impl Replayed {
             if head.number == self.next_log + 1 && !page.repeated.is_empty() {
                 self.next_log += 1;
                 self.pages += 1;
-                self.apply(hw, page.repeated.clone(), page.clock)?;
+                self.apply(hw, page.repeated.clone(), page.before)?;
             }
             if head.number == self.next_log {
                 self.next_log += 1;
@@ -200,10 +200,10 @@ impl Replayed {
             self.damage = Some(format!("the host clock goes from {} to {clock}", self.clock));
             return Ok(());
         }
-        self.clock = clock;
+        let before = core::mem::replace(&mut self.clock, clock);
         self.emptied_last.clear();
         for record in records {
-            if let Some(wrong) = self.apply_record(hw, record)? {
+            if let Some(wrong) = self.apply_record(hw, record, before)? {
                 self.damage.get_or_insert(format!("log page {}: {wrong}", self.next_log - 1));
                 return Ok(());
             }
@@ -212,13 +212,20 @@ impl Replayed {
     }
 
     /// Apply one record; what is wrong with it, if anything.
-    fn apply_record<H: FlashHardware>(&mut self, hw: &H, record: Record) -> Result<Option<String>> {
+    fn apply_record<H: FlashHardware>(
+        &mut self,
+        hw: &H,
+        record: Record,
+        before: u64,
+    ) -> Result<Option<String>> {
         if !matches!(record, Record::Clean { .. }) {
             self.clean = None;
         }
         Ok(match record {
-            Record::Extent { address, pages } => {
-                (address..).zip(pages).find_map(|(address, written)| self.written(address, written))
+            Record::Extent { address, moved, pages } => {
+                // What was moved is no newer than what was committed before.
+                let stamp = if moved { before } else { self.clock };
+                (address..).zip(pages).find_map(|(address, written)| self.written(address, written, stamp))
             }
             Record::Lost(pages) => pages.into_iter().find_map(|(logical, old)| {
                 if logical >= self.layout.capacity_pages {
@@ -263,7 +270,7 @@ impl Replayed {
     }
 
     /// A page was programmed; what is wrong with that, if anything.
-    fn written(&mut self, address: u32, written: Written) -> Option<String> {
+    fn written(&mut self, address: u32, written: Written, stamp: u64) -> Option<String> {
         let at = self.layout.physical(address).map(|page| self.layout.page_addr(page));
         let Some(at) = at.filter(|at| at.page < self.layout.data_pages()) else {
             return Some(format!("it writes to page address {address}"));
@@ -285,13 +292,13 @@ impl Replayed {
                 if list.len() <= at.page as usize {
                     list.resize(at.page as usize + 1, None);
                 }
-                let stored = StoredPage { logical: written.logical, crc: written.crc, stamp: self.clock };
+                let stored = StoredPage { logical: written.logical, crc: written.crc, stamp };
                 if let Some(slot) = list.get_mut(at.page as usize) {
                     *slot = Some(stored);
                 }
             }
             blocks.add_live(at.block);
-            blocks.info_mut(at.block).written = self.clock;
+            blocks.info_mut(at.block).written = stamp;
         }
         self.map.set(Lpn(written.logical), MapEntry::At { address, crc: written.crc });
         None

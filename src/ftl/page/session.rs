@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::collect::read_summary;
 use super::io::{Reading, fingerprint, read_metadata};
 use super::log::{Group, encode_group};
-use super::place::Announced;
+use super::place::{Announced, Proof};
 use super::{PageVolume, Session};
 use crate::error::Result;
 use crate::flash::{Block, FlashHardware, PageAddr};
@@ -83,6 +83,8 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// What the blocks are that may have been written since the checkpoint: closed ones have a summary.
     fn judge_blocks(&mut self) -> Result<()> {
+        let mut stamps = Vec::new();
+        let mut proof = Proof::default();
         for block in self.blocks.iter() {
             let state = self.blocks.state(block);
             if matches!(state, BlockState::Zone | BlockState::Bad | BlockState::Chain) {
@@ -96,6 +98,11 @@ impl<H: FlashHardware> PageVolume<H> {
                 let info = self.blocks.info_mut(block);
                 (info.class, info.closed) = (class, closed);
             }
+            if let Some(summary) = summary.as_ref().filter(|s| s.committed_clock >= proof.clock()) {
+                proof = Proof::by(Some(block), summary.committed_clock);
+            }
+            let pages = summary.iter().flat_map(|s| s.contents.iter().map(|(_, stored)| stored.stamp));
+            stamps.extend(pages.filter(|&stamp| stamp > proof.clock() && stamp <= self.committed_clock));
             let uncommitted = |s: &super::collect::BlockSummary| {
                 s.contents.iter().any(|(_, stored)| stored.stamp > self.committed_clock)
             };
@@ -118,6 +125,14 @@ impl<H: FlashHardware> PageVolume<H> {
                 _ => {}
             }
         }
+        proof.unproven = stamps.into_iter().filter(|&stamp| stamp > proof.clock()).count() as u64;
+        if proof.block().is_some_and(|block| self.blocks.state(block) != BlockState::Closed) {
+            // It may be erased at any time.
+            let unproven = proof.unproven.max(1);
+            proof = Proof::by(None, proof.clock());
+            proof.unproven = unproven;
+        }
+        self.proof = proof;
         Ok(())
     }
 
@@ -169,6 +184,9 @@ impl<H: FlashHardware> PageVolume<H> {
         self.purge_tainted()?;
         if self.failing {
             self.empty_failing_blocks()?;
+        }
+        if self.proof.unproven > 0 {
+            self.prove_commit()?;
         }
         self.write_group(Group::Pending)?;
         if self.log.pages > MAX_PAGES_AT_END || self.log.holds_discards {

@@ -134,6 +134,11 @@ impl<H: FlashHardware> PageVolume<H> {
         self.volume
     }
 
+    /// Whether what is mounted is not, or may not be, the newest state.
+    pub fn is_older_state(&self) -> bool {
+        self.older
+    }
+
     /// Whether the block table is known.
     pub fn knows_blocks(&self) -> bool {
         self.has_table

@@ -7,7 +7,7 @@ use super::head::{HEAD_LEN, PageError};
 use super::{NO_PAGE, NextPair};
 
 /// Bytes of a log page's payload before its records.
-pub const FIXED_LEN: usize = NextPair::LEN + 10;
+pub const FIXED_LEN: usize = NextPair::LEN + 18;
 
 /// Flags of a log page, in its head.
 pub mod flags {
@@ -49,6 +49,8 @@ pub enum Record {
     Extent {
         /// The first of them.
         address: u32,
+        /// They were moved as they were, and not written by the host.
+        moved: bool,
         /// What they hold.
         pages: Vec<Written>,
     },
@@ -90,7 +92,9 @@ pub const OPEN_LEN: usize = 9;
 pub struct LogPage {
     /// Where the chain goes on after this pair of blocks.
     pub next: NextPair,
-    /// The host clock once its group has taken effect.
+    /// The host clock before its group has taken effect.
+    pub before: u64,
+    /// The host clock once it has.
     pub clock: u64,
     /// The records of the log page before it, where that one has no twin.
     pub repeated: Vec<Record>,
@@ -117,15 +121,19 @@ const CLEAN: u8 = 8;
 const IN_ORDER: u8 = 1;
 /// Flag of an extent: none of its pages was stored before.
 const NEW: u8 = 2;
+/// Flag of an extent: its pages were moved.
+const MOVED: u8 = 8;
 /// Flag of an extent: where its pages lay before is told by offsets from one address.
 const NEAR: u8 = 4;
 
-/// The payload of a log page whose records are encoded already.
+/// The payload of a log page whose records are encoded already; the host clock goes from the first to the second of `clocks`
+/// when its group takes effect.
 #[must_use]
-pub fn encode_page(next: NextPair, clock: u64, repeated: &[u8], records: &[u8]) -> Vec<u8> {
+pub fn encode_page(next: NextPair, clocks: (u64, u64), repeated: &[u8], records: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(FIXED_LEN + repeated.len() + records.len());
     next.put(&mut out);
-    out.put_u64(clock);
+    out.put_u64(clocks.0);
+    out.put_u64(clocks.1);
     out.put_u16(repeated.len() as u16);
     out.put(repeated);
     out.put(records);
@@ -139,10 +147,16 @@ impl LogPage {
     /// When a record is cut short or unknown.
     pub fn decode(payload: &[u8]) -> Result<Self, PageError> {
         let mut fields = Reader(payload);
-        let mut fixed = || Some((NextPair::read(&mut fields)?, fields.u64()?, fields.u16()?));
-        let (next, clock, repeated) = fixed().ok_or(PageError::Malformed("length"))?;
+        let mut fixed = || Some((NextPair::read(&mut fields)?, fields.u64()?, fields.u64()?, fields.u16()?));
+        let (next, before, clock, repeated) = fixed().ok_or(PageError::Malformed("length"))?;
         let repeated = fields.bytes(usize::from(repeated)).ok_or(PageError::Malformed("repeated part"))?;
-        Ok(Self { next, clock, repeated: decode_records(repeated)?, records: decode_records(fields.0)? })
+        Ok(Self {
+            next,
+            before,
+            clock,
+            repeated: decode_records(repeated)?,
+            records: decode_records(fields.0)?,
+        })
     }
 }
 
@@ -205,7 +219,7 @@ impl Record {
     pub fn put(self, out: &mut Vec<u8>, room: usize) -> Option<Self> {
         let left = room.saturating_sub(out.len());
         match self {
-            Self::Extent { address, pages } => put_extent(out, left, address, pages),
+            Self::Extent { address, moved, pages } => put_extent(out, left, address, moved, pages),
             Self::Lost(mut pages) => {
                 let fits = left.saturating_sub(4).div_euclid(8).min(pages.len());
                 let rest = pages.split_off(fits);
@@ -308,13 +322,19 @@ fn put_shaped(out: &mut Vec<u8>, tag: u8, shape: u8, count: usize) {
     out.put_u16(count as u16);
 }
 
-fn put_extent(out: &mut Vec<u8>, left: usize, address: u32, mut pages: Vec<Written>) -> Option<Record> {
+fn put_extent(
+    out: &mut Vec<u8>,
+    left: usize,
+    address: u32,
+    moved: bool,
+    mut pages: Vec<Written>,
+) -> Option<Record> {
     let shape = Shape::of(&pages);
     let fits = left.saturating_sub(shape.fixed_len()).div_euclid(shape.page_len());
     let fits = fits.min(pages.len()).min(usize::from(u16::MAX));
     let rest = pages.split_off(fits);
     if let Some(first) = pages.first() {
-        put_shaped(out, EXTENT, shape.flags(), fits);
+        put_shaped(out, EXTENT, shape.flags() | MOVED * u8::from(moved), fits);
         out.put_u32(address);
         if shape.in_order {
             out.put_u32(first.logical);
@@ -335,7 +355,7 @@ fn put_extent(out: &mut Vec<u8>, left: usize, address: u32, mut pages: Vec<Writt
         }
     }
     let address = address + fits as u32;
-    (!rest.is_empty()).then_some(Record::Extent { address, pages: rest })
+    (!rest.is_empty()).then_some(Record::Extent { address, moved, pages: rest })
 }
 
 fn read_extent(fields: &mut Reader<'_>, flags: u8, count: u16) -> Option<Record> {
@@ -357,7 +377,7 @@ fn read_extent(fields: &mut Reader<'_>, flags: u8, count: u16) -> Option<Record>
         })
     };
     let pages = (0..u32::from(count)).map(&mut page).collect::<Option<_>>()?;
-    Some(Record::Extent { address, pages })
+    Some(Record::Extent { address, moved: flags & MOVED != 0, pages })
 }
 
 #[cfg(test)]
@@ -386,15 +406,17 @@ mod tests {
     fn every_record_comes_back() {
         let page = |logical, old| Written { logical, crc: logical * 7, old };
         let records = [
-            Record::Extent { address: 70, pages: [3, 9, 1].map(|l| page(l, 5)).to_vec() },
-            Record::Extent { address: 90, pages: [3, 4, 5].map(|l| page(l, NO_PAGE)).to_vec() },
-            Record::Extent { address: 95, pages: [3, 4].map(|l| page(l, 6)).to_vec() },
+            Record::Extent { address: 70, moved: true, pages: [3, 9, 1].map(|l| page(l, 5)).to_vec() },
+            Record::Extent { address: 90, moved: false, pages: [3, 4, 5].map(|l| page(l, NO_PAGE)).to_vec() },
+            Record::Extent { address: 95, moved: true, pages: [3, 4].map(|l| page(l, 6)).to_vec() },
             Record::Extent {
                 address: 97,
+                moved: false,
                 pages: [(8, 70), (3, 65_605), (5, 71)].map(|(l, o)| page(l, o)).to_vec(),
             },
             Record::Extent {
                 address: 97,
+                moved: false,
                 pages: [(8, 70), (3, 65_606), (5, 71)].map(|(l, o)| page(l, o)).to_vec(),
             },
             Record::Lost([(1, 2), (3, 4)].to_vec()),
@@ -415,11 +437,11 @@ mod tests {
     #[test]
     fn long_records_go_on_in_the_next_page() {
         let pages: Vec<_> = (0..100).map(|i| Written { logical: 7 * i, crc: i, old: i << 16 }).collect();
-        let cut = round_trip(&[Record::Extent { address: 1000, pages: pages.clone() }], 220);
+        let cut = round_trip(&[Record::Extent { address: 1000, moved: false, pages: pages.clone() }], 220);
         assert!(cut.len() > 5);
         let mut again = Vec::new();
         for record in cut.into_iter().flatten() {
-            let Record::Extent { address, pages } = record else { panic!("an extent") };
+            let Record::Extent { address, pages, .. } = record else { panic!("an extent") };
             assert_eq!(address as usize, 1000 + again.len());
             again.extend(pages);
         }

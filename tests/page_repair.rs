@@ -1,0 +1,230 @@
+//! What a repair brings back of a page-mapped volume whose metadata is gone.
+#![forbid(unsafe_code)]
+
+use nandimg::check::{Checked, page};
+use nandimg::flash::sim::SimFlash;
+use nandimg::flash::{Block, FlashHardware, Geometry, PageAddr};
+use nandimg::ftl::Volume;
+use nandimg::ftl::any::FormatOptions;
+use nandimg::ftl::page::{FormatPlan, Lpn, Mount, PageVolume};
+use nandimg::onflash::paged::head::{Kind, open};
+use nandimg::onflash::paged::map::MapEntry;
+use nandimg::prng::SplitMix64;
+
+const PAGE: u64 = 256;
+
+/// A volume, and the newest committed version of each logical page.
+struct Filled {
+    volume: PageVolume<SimFlash>,
+    model: Vec<Option<u64>>,
+    rng: SplitMix64,
+    version: u64,
+}
+
+fn content(logical: u64, version: u64) -> Vec<u8> {
+    let mut bytes = vec![0; PAGE as usize];
+    SplitMix64::new(logical << 32 | version).fill(&mut bytes);
+    bytes
+}
+
+impl Filled {
+    fn new(blocks: u32, seed: u64) -> Self {
+        let mut chip = SimFlash::new(Geometry::new(256, 0, 2048, blocks).unwrap());
+        FormatPlan::new(&chip, &FormatOptions::default()).unwrap().execute(&mut chip).unwrap();
+        let volume = PageVolume::mount(chip, &Mount::default()).unwrap();
+        let model = vec![None; (volume.capacity() / PAGE) as usize];
+        Self { volume, model, rng: SplitMix64::new(seed), version: 0 }
+    }
+
+    fn write(&mut self, logical: u64) {
+        self.version += 1;
+        self.volume.write(logical * PAGE, &content(logical, self.version)).unwrap();
+        self.model[logical as usize] = Some(self.version);
+    }
+
+    fn fill(&mut self) {
+        (0..self.model.len() as u64).for_each(|logical| self.write(logical));
+        self.volume.sync().unwrap();
+    }
+
+    fn overwrite(&mut self, writes: u64) {
+        for i in 0..writes {
+            let logical = self.rng.below(self.model.len() as u64);
+            self.write(logical);
+            if i % 5 == 4 {
+                self.volume.sync().unwrap();
+            }
+        }
+        self.volume.sync().unwrap();
+    }
+
+    /// Whether the newest version of each logical page lies in a closed block.
+    fn in_closed_block(&self) -> Vec<bool> {
+        let in_closed = |logical: usize| match self.volume.entry(Lpn(logical as u32)).unwrap() {
+            MapEntry::At { address, .. } => {
+                self.volume.is_closed(Block(address / self.volume.layout().pages_per_block))
+            }
+            _ => false,
+        };
+        (0..self.model.len()).map(in_closed).collect()
+    }
+
+    /// What each logical page holds: its version, 0 for zeros; `None` where it cannot be read.
+    fn read(volume: &PageVolume<SimFlash>, logical: u64, newest: u64) -> Option<u64> {
+        let mut page = vec![0; PAGE as usize];
+        if (logical + 1) * PAGE > volume.len() {
+            return Some(0);
+        }
+        volume.read(logical * PAGE, &mut page).ok()?;
+        if page.iter().all(|&byte| byte == 0) {
+            return Some(0);
+        }
+        let version = (1..=newest).rev().find(|&version| page == content(logical, version));
+        Some(version.expect("a page holds what was written to it once"))
+    }
+}
+
+/// Erase every page of the chip that is metadata of one of these kinds; how many there were.
+fn wipe(chip: &mut SimFlash, kinds: &[Kind]) -> usize {
+    let pages = chip.data_mut().chunks_mut(PAGE as usize);
+    let wiped = pages.filter(|page| open(page).is_ok_and(|(head, _)| kinds.contains(&head.kind)));
+    wiped.map(|page| page.fill(0xFF)).count()
+}
+
+fn codes(checked: &Checked) -> Vec<&'static str> {
+    checked.findings.iter().map(|finding| finding.code).collect()
+}
+
+/// Repair, see that a second check is clean, and mount.
+fn repair(mut chip: SimFlash) -> (PageVolume<SimFlash>, Checked) {
+    let found = page::check(&chip, &mut |_, _| {}).unwrap();
+    assert!(!found.is_clean(), "{:?}", codes(&found));
+    let mended = page::repair(&mut chip, &found, &mut |_, _| {}).unwrap();
+    let again = page::check(&chip, &mut |_, _| {}).unwrap();
+    assert!(again.findings.is_empty(), "{:?}", again.findings);
+    assert!(mended.is_clean(), "{:?}", codes(&mended));
+    (PageVolume::mount(chip, &Mount::default()).unwrap(), mended)
+}
+
+const ALL_METADATA: [Kind; 5] = [Kind::Anchor, Kind::Log, Kind::Map, Kind::Directory, Kind::Table];
+
+#[test]
+fn without_any_metadata_every_page_of_a_closed_block_comes_back() {
+    let mut older = 0;
+    for seed in 0..40 {
+        let mut filled = Filled::new(if seed % 2 == 0 { 64 } else { 300 }, seed);
+        if seed % 4 < 2 {
+            filled.fill();
+        }
+        filled.overwrite(seed * 23);
+        filled.volume.end().unwrap();
+        let closed = filled.in_closed_block();
+        let Filled { volume, model, version, .. } = filled;
+        let mut chip = volume.into_flash();
+        assert!(wipe(&mut chip, &ALL_METADATA) > 10);
+        if !closed.iter().any(|&closed| closed) {
+            continue;
+        }
+        let (mut volume, _) = repair(chip);
+        for (logical, newest) in model.iter().enumerate() {
+            let newest = newest.unwrap_or(0);
+            let found = Filled::read(&volume, logical as u64, version).expect("it reads");
+            if closed[logical] {
+                assert_eq!(found, newest, "seed {seed}, logical page {logical}");
+            }
+            older += u32::from(found != newest);
+        }
+        for (block, &erases) in volume.flash().erases().iter().enumerate() {
+            let known = volume.is_closed(Block(block as u32));
+            assert!(!known || volume.erase_counts()[block] >= erases, "block {block}");
+        }
+        // And it goes on.
+        volume.write(3 * PAGE, &content(3, version + 1)).unwrap();
+        volume.end().unwrap();
+        let volume = PageVolume::mount(volume.into_flash(), &Mount::default()).unwrap();
+        assert_eq!(Filled::read(&volume, 3, version + 1), Some(version + 1));
+        assert_eq!(volume.warnings(), &[] as &[String]);
+    }
+    assert!(older > 0, "pages of blocks that were being filled are older, and the test knows");
+}
+
+#[test]
+fn a_transaction_larger_than_any_block_is_confirmed_as_soon_as_it_is_synced() {
+    let mut filled = Filled::new(300, 1);
+    filled.fill();
+    let closed = filled.in_closed_block();
+    let Filled { volume, version, model, .. } = filled;
+    let mut chip = volume.into_flash();
+    wipe(&mut chip, &ALL_METADATA);
+    let (volume, _) = repair(chip);
+    for (logical, newest) in model.iter().enumerate().filter(|(logical, _)| closed[*logical]) {
+        assert_eq!(Filled::read(&volume, logical as u64, version), *newest, "logical page {logical}");
+    }
+    assert!(closed.iter().filter(|&&closed| closed).count() > 1000);
+}
+
+#[test]
+fn nothing_that_was_not_committed_comes_back_as_committed() {
+    for seed in 0..30 {
+        let mut filled = Filled::new(64, seed);
+        filled.fill();
+        filled.overwrite(100 + seed);
+        let committed = filled.model.clone();
+        let acknowledged = filled.version;
+        // Several blocks' worth, which is not synced.
+        (0..40).for_each(|logical| filled.write(logical));
+        let Filled { volume, version, .. } = filled;
+        let mut chip = volume.into_flash();
+        wipe(&mut chip, &ALL_METADATA);
+        let (volume, mended) = repair(chip);
+        for (logical, newest) in committed.iter().enumerate() {
+            let found = Filled::read(&volume, logical as u64, version).expect("it reads");
+            assert!(found <= acknowledged, "seed {seed}: logical page {logical} was never committed");
+            assert!(found <= newest.unwrap_or(0), "seed {seed}: logical page {logical}");
+        }
+        assert!(codes(&mended).contains(&"rebuilt-unconfirmed"), "{:?}", codes(&mended));
+    }
+}
+
+#[test]
+fn without_the_newest_anchors_the_log_gives_back_all() {
+    for seed in 0..30 {
+        let mut filled = Filled::new(64, seed);
+        filled.fill();
+        filled.overwrite(50 + 37 * seed);
+        if seed % 2 == 0 {
+            filled.volume.end().unwrap();
+        }
+        let newest = filled.volume.sequence();
+        let Filled { volume, model, version, .. } = filled;
+        let mut chip = volume.into_flash();
+        let blocks: Vec<PageAddr> =
+            (0..4).flat_map(|block| chip.geometry().iter_pages(Block(block))).collect();
+        for at in blocks {
+            let from = ((at.block.0 * 8 + at.page) as u64 * PAGE) as usize;
+            let page = &mut chip.data_mut()[from..from + PAGE as usize];
+            if open(page).is_ok_and(|(head, _)| head.number == newest) {
+                page.fill(0xFF);
+            }
+        }
+        let before = PageVolume::mount(chip.clone(), &Mount::default());
+        let writable = before.as_ref().is_ok_and(|volume| volume.read_only().is_none());
+        if !writable {
+            let (volume, _) = repair(chip);
+            for (logical, newest) in model.iter().enumerate() {
+                let found = Filled::read(&volume, logical as u64, version);
+                assert_eq!(found, Some(newest.unwrap_or(0)), "seed {seed}: logical page {logical}");
+            }
+            continue;
+        }
+        // The older anchor leads to the same state: nothing was committed since but by its own log.
+        let volume = before.unwrap();
+        for (logical, newest) in model.iter().enumerate() {
+            assert_eq!(
+                Filled::read(&volume, logical as u64, version),
+                Some(newest.unwrap_or(0)),
+                "seed {seed}"
+            );
+        }
+    }
+}
