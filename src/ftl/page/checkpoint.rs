@@ -64,11 +64,14 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// Commit what is staged by a checkpoint, which so many changes ask for anyway; the log is spared.
     pub(super) fn commit_by_checkpoint(&mut self) -> Result<()> {
-        let changes = self.staged_changes()?;
         if !self.make_room_for_map()? {
             return self.write_group(Group::Commit);
         }
-        // In RAM it takes effect at once: what a mount finds until the anchor is there is the state before.
+        // Not before room was made: that moves what is staged, too.
+        let changes = self.staged_changes()?;
+        // In RAM it takes effect at once: what a mount finds until the anchor is there is the state before, so what that needs is
+        // not let go.
+        self.blocks.hold_emptied(true);
         self.take_effect(changes);
         match self.try_checkpoint(false, true) {
             Err(_) if self.chain.failed.is_some() => self.begin_chain_anew()?,
@@ -245,6 +248,7 @@ impl<H: FlashHardware> PageVolume<H> {
                 }
             }
         }
+        self.blocks.hold_emptied(false);
         self.release_emptied()
     }
 

@@ -128,7 +128,7 @@ impl Layout {
     }
 
     /// Free blocks that only garbage collection and checkpoints may take: what a checkpoint takes that is begun elsewhere because a
-    /// block of the chain failed, and two that survivors go to.
+    /// block of the chain failed, the pair that the log has come to by then, and two that survivors go to.
     ///
     /// Such a checkpoint writes the map pages that have changed or a snapshot of the changes, whichever takes less, and leaves a
     /// pair to go on in; the pair that was set aside for that is free then.
@@ -138,7 +138,7 @@ impl Layout {
         let snapshot = (self.most_changes() * SNAPSHOT_ENTRY).div_ceil(log::room(self.page_size) as u64) + 1;
         let saved = map_pages.saturating_sub(snapshot) as u32;
         let pages = self.checkpoint_pages(self.capacity_pages) - saved;
-        2 * pages.div_ceil(self.pages_per_block) + 2
+        2 * pages.div_ceil(self.pages_per_block) + 4
     }
 
     /// Pages the host may write between two checkpoints that write the map: about as many as make the map pages that have changed

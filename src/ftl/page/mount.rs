@@ -468,7 +468,8 @@ fn settle_states(
         let is_open = open.contains(&Some(block));
         match blocks.state(block) {
             BlockState::Chain if !in_chain.contains(&block) => {
-                let state = if clean.is_some() { BlockState::Free } else { BlockState::Announced };
+                let is_known = clean.is_some() && !may_be_used.contains(&block);
+                let state = if is_known { BlockState::Free } else { BlockState::Announced };
                 blocks.set_state(block, state);
             }
             BlockState::Announced if clean.is_some() && !may_be_used.contains(&block) => {

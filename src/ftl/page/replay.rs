@@ -256,10 +256,21 @@ impl Replayed {
             }
             Record::Session => None,
             Record::Clean { prints, open, announced } => {
+                self.take_from_chain(&announced);
                 self.clean = Some(CleanEnd { prints, open, announced });
                 None
             }
         })
+    }
+
+    /// Blocks that had been set aside for the chain are for any use from here on.
+    fn take_from_chain(&mut self, announced: &[u32]) {
+        let Some(blocks) = &mut self.blocks else { return };
+        for block in announced.iter().filter(|&&b| b < self.layout.blocks).map(|&b| Block(b)) {
+            if blocks.state(block) == BlockState::Chain {
+                blocks.set_state(block, BlockState::Announced);
+            }
+        }
     }
 
     /// A page was programmed; what is wrong with that, if anything.

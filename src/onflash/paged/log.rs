@@ -84,6 +84,11 @@ pub enum Record {
     },
 }
 
+/// Bytes of a record of a clean end before its blocks, and of each block that is being filled.
+pub const CLEAN_FIXED: usize = 14;
+/// See [`CLEAN_FIXED`].
+pub const OPEN_LEN: usize = 9;
+
 /// A log page's content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogPage {
