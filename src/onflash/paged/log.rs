@@ -349,7 +349,7 @@ fn put_extent(
             }
         }
     }
-    let address = address + fits as u32;
+    let address = address.saturating_add(fits as u32);
     (!rest.is_empty()).then_some(Record::Extent { address, moved, pages: rest })
 }
 
