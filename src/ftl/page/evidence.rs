@@ -188,10 +188,13 @@ impl Evidence {
     /// The groups of the log that are complete.
     fn take_log(&mut self, layout: &Layout, mut log: BTreeMap<u64, (u8, LogPage)>) {
         let repeated: Vec<(u64, LogPage)> = (log.iter())
-            .filter(|(number, (_, page))| !page.repeated.is_empty() && !log.contains_key(&(**number - 1)))
-            .map(|(number, (_, page))| {
+            .filter_map(|(number, (_, page))| {
+                let before = number.checked_sub(1)?;
+                if page.repeated.is_empty() || log.contains_key(&before) {
+                    return None;
+                }
                 let (records, clock) = (page.repeated.clone(), page.before);
-                (*number - 1, LogPage { records, clock, repeated: Vec::new(), ..page.clone() })
+                Some((before, LogPage { records, clock, repeated: Vec::new(), ..page.clone() }))
             })
             .collect();
         log.extend(repeated.into_iter().map(|(number, page)| (number, (flags::COMMIT, page))));
@@ -201,7 +204,7 @@ impl Evidence {
             if next != Some(number) {
                 group.clear();
             }
-            next = Some(number + 1);
+            next = number.checked_add(1);
             group.extend(page.records);
             if flags & flags::COMMIT != 0 {
                 self.committed = self.committed.max(page.clock);
