@@ -9,7 +9,7 @@ use super::layout::{Layout, Lpn, Ppn};
 use super::mount::all_anchors;
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashHardware, PageAddr, marked_blocks};
-use crate::onflash::paged::StoredPage;
+use crate::onflash::paged::{MAX_CLOCK, StoredPage};
 use crate::onflash::paged::head::Kind;
 use crate::onflash::paged::log::{LogPage, Record, flags};
 use crate::onflash::paged::tables::{BlockState, BlockTable, decode_chunk};
@@ -88,6 +88,9 @@ impl Evidence {
     }
 
     fn commit(&mut self, clock: u64, len: u64) {
+        if clock > MAX_CLOCK {
+            return;
+        }
         self.committed = self.committed.max(clock);
         if clock >= self.length.0 {
             self.length = (clock, len);
@@ -140,7 +143,9 @@ impl Evidence {
             self.note_erases(block, head.erases);
             match head.kind {
                 Kind::Log => {
-                    if let Ok(page) = LogPage::decode(&payload) {
+                    if let Ok(page) = LogPage::decode(&payload)
+                        && page.before.max(page.clock) <= MAX_CLOCK
+                    {
                         chain.log.insert(head.number, (head.flags, page));
                     }
                 }
