@@ -37,6 +37,9 @@ pub(super) struct FoundAnchor {
     pub(super) anchor: Anchor,
 }
 
+/// No chip lives to see such a number of a log page or an anchor: it is damage.
+const LAST_NUMBER: u64 = 1 << 62;
+
 /// What a page of the zone holds.
 pub(super) fn read_anchor<H: FlashHardware + ?Sized>(
     hw: &H,
@@ -315,6 +318,7 @@ impl Layout {
             ("capacity", layout.capacity_pages > 0 && u64::from(layout.capacity_pages) <= room),
             ("length", anchor.logical_len <= layout.capacity()),
             ("clock", anchor.clock <= crate::onflash::paged::MAX_CLOCK),
+            ("next log page", anchor.next_log < LAST_NUMBER),
         ];
         match checks.into_iter().find(|(_, fits)| !fits) {
             Some((what, _)) => Err(unusable(what)),
