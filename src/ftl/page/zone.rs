@@ -11,7 +11,7 @@ use super::layout::Layout;
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashHardware, PageAddr};
 use crate::onflash::paged::anchor::Anchor;
-use crate::onflash::paged::head::{Head, Kind, seal};
+use crate::onflash::paged::head::{Head, Kind, PageError, seal};
 use crate::onflash::paged::tables::BlockState;
 
 #[derive(Clone, Debug, Default)]
@@ -49,6 +49,9 @@ pub(super) fn read_anchor<H: FlashHardware + ?Sized>(
     Ok(match read_metadata(hw, at)? {
         Reading::Whole(head, payload) if head.kind == Kind::Anchor && head.address == address => {
             match Anchor::decode(&payload) {
+                Ok(_) if head.number >= LAST_NUMBER || head.epoch != head.number as u32 => {
+                    Err(Reading::Not(PageError::Malformed("sequence number")))
+                }
                 Ok(anchor) => Ok(FoundAnchor { at, head, anchor }),
                 Err(error) => Err(Reading::Not(error)),
             }
