@@ -315,7 +315,7 @@ impl Layout {
         let data_blocks = u64::from(layout.blocks.saturating_sub(layout.zone_blocks));
         let room = data_blocks * u64::from(layout.pages_per_block.saturating_sub(layout.summary_pages));
         let checks = [
-            ("anchor zone", (2..=16).contains(&layout.zone_blocks) && layout.zone_blocks < layout.blocks),
+            ("anchor zone", layout.zone_blocks == chip.zone_blocks),
             ("summary size", layout.summary_pages == chip.summary_pages),
             ("number of streams", (1..=super::layout::MAX_CLASSES).contains(&layout.classes)),
             ("capacity", layout.capacity_pages > 0 && u64::from(layout.capacity_pages) <= room),
