@@ -13,12 +13,12 @@ use super::stage::Change;
 use crate::error::Result;
 use crate::flash::{Block, FlashError, FlashHardware, PageAddr};
 use crate::ftl::gc;
-use crate::onflash::paged::{MAX_CLOCK, StoredPage};
 use crate::onflash::paged::head::{Head, Kind, open};
 use crate::onflash::paged::log::Written;
 use crate::onflash::paged::map::MapEntry;
 use crate::onflash::paged::summary::Summary;
 use crate::onflash::paged::tables::BlockState;
+use crate::onflash::paged::{MAX_CLOCK, StoredPage};
 
 /// The most blocks that are emptied before the log says so.
 const MOST_COMING: u32 = 4;

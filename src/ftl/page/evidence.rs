@@ -9,10 +9,10 @@ use super::layout::{Layout, Lpn, Ppn};
 use super::mount::all_anchors;
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashHardware, PageAddr, marked_blocks};
-use crate::onflash::paged::{MAX_CLOCK, StoredPage};
 use crate::onflash::paged::head::Kind;
 use crate::onflash::paged::log::{LogPage, Record, flags};
 use crate::onflash::paged::tables::{BlockState, BlockTable, decode_chunk};
+use crate::onflash::paged::{MAX_CLOCK, StoredPage};
 
 /// A place that is said to hold a version of a logical page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
