@@ -15,23 +15,7 @@ use nandimg::probe::{self, Hints};
 
 use super::image::{Found, Image};
 use super::oracle::{Described, Refusal, Verdict};
-
-/// What has been seen, so that a run can tell that it did test something.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Seen {
-    pub(crate) counts: BTreeMap<String, u64>,
-}
-
-impl Seen {
-    pub(crate) fn note(&mut self, what: &str) {
-        match self.counts.get_mut(what) {
-            Some(count) => *count += 1,
-            None => {
-                self.counts.insert(what.to_string(), 1);
-            }
-        }
-    }
-}
+use super::worker::Seen;
 
 const LOOK: Mount = Mount {
     read_only: true,

@@ -13,12 +13,12 @@ use super::stage::Change;
 use crate::error::Result;
 use crate::flash::{Block, FlashError, FlashHardware, PageAddr};
 use crate::ftl::gc;
-use crate::onflash::paged::StoredPage;
 use crate::onflash::paged::head::{Head, Kind, open};
 use crate::onflash::paged::log::{Written, room};
 use crate::onflash::paged::map::MapEntry;
 use crate::onflash::paged::summary::Summary;
 use crate::onflash::paged::tables::BlockState;
+use crate::onflash::paged::{MAX_CLOCK, StoredPage};
 
 /// The most blocks that are emptied before the log says so.
 const MOST_COMING: u32 = 4;
@@ -391,8 +391,8 @@ fn put_together(layout: &Layout, pages: &[(Head, Vec<u8>)]) -> Option<BlockSumma
     };
     let mut next = 0;
     for (head, payload) in pages {
-        // All parts are written at once.
-        if (head.erases, head.number) != (first.erases, first.number) {
+        // All parts are written at once, and no host clock goes that far.
+        if (head.erases, head.number) != (first.erases, first.number) || head.number > MAX_CLOCK {
             return None;
         }
         let summary = Summary::decode(payload).ok()?;

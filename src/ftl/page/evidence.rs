@@ -9,10 +9,10 @@ use super::layout::{Layout, Lpn, Ppn};
 use super::mount::all_anchors;
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashHardware, PageAddr, marked_blocks};
-use crate::onflash::paged::StoredPage;
 use crate::onflash::paged::head::Kind;
 use crate::onflash::paged::log::{LogPage, Record, flags};
 use crate::onflash::paged::tables::{BlockState, BlockTable, decode_chunk};
+use crate::onflash::paged::{MAX_CLOCK, StoredPage};
 
 /// A place that is said to hold a version of a logical page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,6 +88,9 @@ impl Evidence {
     }
 
     fn commit(&mut self, clock: u64, len: u64) {
+        if clock > MAX_CLOCK {
+            return;
+        }
         self.committed = self.committed.max(clock);
         if clock >= self.length.0 {
             self.length = (clock, len);
@@ -140,7 +143,9 @@ impl Evidence {
             self.note_erases(block, head.erases);
             match head.kind {
                 Kind::Log => {
-                    if let Ok(page) = LogPage::decode(&payload) {
+                    if let Ok(page) = LogPage::decode(&payload)
+                        && page.before.max(page.clock) <= MAX_CLOCK
+                    {
                         chain.log.insert(head.number, (head.flags, page));
                     }
                 }
@@ -188,10 +193,13 @@ impl Evidence {
     /// The groups of the log that are complete.
     fn take_log(&mut self, layout: &Layout, mut log: BTreeMap<u64, (u8, LogPage)>) {
         let repeated: Vec<(u64, LogPage)> = (log.iter())
-            .filter(|(number, (_, page))| !page.repeated.is_empty() && !log.contains_key(&(**number - 1)))
-            .map(|(number, (_, page))| {
+            .filter_map(|(number, (_, page))| {
+                let before = number.checked_sub(1)?;
+                if page.repeated.is_empty() || log.contains_key(&before) {
+                    return None;
+                }
                 let (records, clock) = (page.repeated.clone(), page.before);
-                (*number - 1, LogPage { records, clock, repeated: Vec::new(), ..page.clone() })
+                Some((before, LogPage { records, clock, repeated: Vec::new(), ..page.clone() }))
             })
             .collect();
         log.extend(repeated.into_iter().map(|(number, page)| (number, (flags::COMMIT, page))));
@@ -201,7 +209,7 @@ impl Evidence {
             if next != Some(number) {
                 group.clear();
             }
-            next = Some(number + 1);
+            next = number.checked_add(1);
             group.extend(page.records);
             if flags & flags::COMMIT != 0 {
                 self.committed = self.committed.max(page.clock);

@@ -85,7 +85,7 @@ fn gather<H: FlashHardware>(hw: &H) -> Result<(Layout, Evidence)> {
     let usual = chip.with_capacity(0, super::format::DEFAULT_SPARE_PERCENT).ok_or_else(nothing)?;
     let mut layout = layout.unwrap_or(usual);
     let evidence = Evidence::gather(hw, &layout, volume)?;
-    let needed = evidence.versions.keys().next_back().map_or(0, |logical| logical.0 + 1);
+    let needed = evidence.versions.keys().next_back().map_or(0, |logical| logical.0.saturating_add(1));
     let room = (layout.blocks - layout.zone_blocks) * layout.data_pages();
     if !known && needed > layout.capacity_pages && needed <= room {
         // It was formatted with less spare than usual.

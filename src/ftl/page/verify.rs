@@ -1,6 +1,6 @@
 //! What a check needs to see of a mounted volume: every copy of its metadata, and where each page should lie.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -214,7 +214,8 @@ impl<H: FlashHardware> PageVolume<H> {
     fn damaged_tables(&self, damaged: &mut Vec<(PageAddr, String)>) -> Result<()> {
         let (a, b, mut slot) = self.anchor.body;
         let mut pair = [Block(a), Block(b)];
-        let tables = self.anchor.directory_pages + self.anchor.table_pages;
+        let mut pairs = BTreeSet::from([pair]);
+        let tables = self.anchor.directory_pages.saturating_add(self.anchor.table_pages);
         let mut next_log = self.anchor.next_log;
         let (mut seen, mut next) = (0, None);
         while seen < tables || next_log < self.log.next {
@@ -230,7 +231,7 @@ impl<H: FlashHardware> PageVolume<H> {
             if seen < tables {
                 seen += 1;
             } else if let Some(newest) = newest {
-                next_log = next_log.max(newest + 1);
+                next_log = next_log.max(newest.saturating_add(1));
             }
             let any = halves.iter().any(|(_, head)| head.is_ok());
             for (at, head) in halves {
@@ -246,6 +247,10 @@ impl<H: FlashHardware> PageVolume<H> {
                     return Ok(());
                 }
                 (pair, slot) = ([Block(a), Block(b)], 0);
+                // A page that lies may lead into a loop.
+                if !pairs.insert(pair) {
+                    return Ok(());
+                }
             }
         }
         Ok(())

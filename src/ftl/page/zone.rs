@@ -11,7 +11,7 @@ use super::layout::Layout;
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashHardware, PageAddr};
 use crate::onflash::paged::anchor::Anchor;
-use crate::onflash::paged::head::{Head, Kind, seal};
+use crate::onflash::paged::head::{Head, Kind, PageError, seal};
 use crate::onflash::paged::tables::BlockState;
 
 #[derive(Clone, Debug, Default)]
@@ -37,6 +37,9 @@ pub(super) struct FoundAnchor {
     pub(super) anchor: Anchor,
 }
 
+/// No chip lives to see such a number of a log page or an anchor: it is damage.
+const LAST_NUMBER: u64 = 1 << 62;
+
 /// What a page of the zone holds.
 pub(super) fn read_anchor<H: FlashHardware + ?Sized>(
     hw: &H,
@@ -46,6 +49,9 @@ pub(super) fn read_anchor<H: FlashHardware + ?Sized>(
     Ok(match read_metadata(hw, at)? {
         Reading::Whole(head, payload) if head.kind == Kind::Anchor && head.address == address => {
             match Anchor::decode(&payload) {
+                Ok(_) if head.number >= LAST_NUMBER || head.epoch != head.number as u32 => {
+                    Err(Reading::Not(PageError::Malformed("sequence number")))
+                }
                 Ok(anchor) => Ok(FoundAnchor { at, head, anchor }),
                 Err(error) => Err(Reading::Not(error)),
             }
@@ -315,6 +321,7 @@ impl Layout {
             ("capacity", layout.capacity_pages > 0 && u64::from(layout.capacity_pages) <= room),
             ("length", anchor.logical_len <= layout.capacity()),
             ("clock", anchor.clock <= crate::onflash::paged::MAX_CLOCK),
+            ("next log page", anchor.next_log < LAST_NUMBER),
         ];
         match checks.into_iter().find(|(_, fits)| !fits) {
             Some((what, _)) => Err(unusable(what)),

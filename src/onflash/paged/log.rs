@@ -356,12 +356,13 @@ fn put_extent(
             }
         }
     }
-    let address = address + fits as u32;
+    let address = address.saturating_add(fits as u32);
     (!rest.is_empty()).then_some(Record::Extent { address, moved, pages: rest })
 }
 
 fn read_extent(fields: &mut Reader<'_>, flags: u8, count: u16) -> Option<Record> {
     let address = fields.u32()?;
+    address.checked_add(u32::from(count))?;
     let first = if flags & IN_ORDER == 0 { None } else { Some(fields.u32()?) };
     if flags & (NEW | NEAR) == NEW | NEAR {
         return None;
