@@ -61,12 +61,12 @@ pub use finding::{Checked, Finding, Severity};
 
 /// What a repair comes to: the findings of `before`, with what is no longer found `after` it repaired, and what only is found
 /// then.
-fn merge(before: &Checked, after: Checked) -> Checked {
+fn merge(before: &Checked, after: &Checked) -> Checked {
     let left: BTreeSet<_> = after.findings.iter().map(Finding::key).collect();
     let known: BTreeSet<_> = before.findings.iter().map(Finding::key).collect();
     let news = after.findings.iter().filter(|f| !known.contains(&f.key())).cloned();
     let mended =
         |f: &Finding| Finding { repaired: f.repair.is_some() && !left.contains(&f.key()), ..f.clone() };
     let findings = before.findings.iter().map(mended).chain(news).collect();
-    Checked { findings, ..after }
+    Checked { findings, blocks: after.blocks, pages: after.pages, bytes: after.bytes }
 }

@@ -466,7 +466,7 @@ pub fn repair<H: FlashHardware>(
     if before.findings.iter().any(|finding| finding.repair.is_some()) {
         mend(hw, before)?;
     }
-    Ok(super::merge(before, check(hw, progress)?))
+    Ok(super::merge(before, &check(hw, progress)?))
 }
 
 fn mend<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<()> {

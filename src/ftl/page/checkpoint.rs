@@ -78,7 +78,7 @@ impl<H: FlashHardware> PageVolume<H> {
             done => done.map_err(|error| self.in_doubt(error))?,
         }
         // Should the anchor be lost, this shows that there was one.
-        self.append_alone(Record::Session)
+        self.append_alone(&Record::Session)
     }
 
     /// Whether to say where the pages lie that have changed takes less than a `factor`th of the map pages that have.

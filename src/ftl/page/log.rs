@@ -202,7 +202,7 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     /// Append a record as a group of its own, durably.
-    pub(super) fn append_alone(&mut self, record: Record) -> Result<()> {
+    pub(super) fn append_alone(&mut self, record: &Record) -> Result<()> {
         loop {
             let room = room(self.layout.page_size);
             let pages = encode_group([record.clone()].into(), room, self.log.unrepeated.len());
@@ -323,9 +323,11 @@ impl<H: FlashHardware> PageVolume<H> {
         self.coming = 0;
         let open: Vec<Block> = self.open_blocks().collect();
         // The summary that proves what is committed stays until another does.
-        let stays = |block| open.contains(&block) || self.proof.is_by(block);
+        let proof = self.proof.block().filter(|&block| !self.blocks.info(block).failing);
+        let stays = |block| open.contains(&block) || Some(block) == proof;
         for block in self.blocks.take_emptied(stays) {
             if self.blocks.info(block).failing {
+                self.proof.lose(block);
                 self.retire(block)?;
             } else {
                 self.blocks.set_state(block, BlockState::Free);

@@ -244,7 +244,7 @@ impl<H: FlashHardware> PageVolume<H> {
         findings.judge(&survey, &loaded, clean.is_some(), &zone);
         let mut marked = marked_blocks(&hw)?;
         marked.extend(loaded.replayed.bad.iter().copied());
-        let volume = Self::assemble(hw, loaded, zone, clean, options, &marked);
+        let volume = Self::assemble(hw, loaded, zone, clean.as_ref(), options, &marked);
         Ok(volume.with_findings(findings, &survey, options))
     }
 
@@ -252,7 +252,7 @@ impl<H: FlashHardware> PageVolume<H> {
         hw: H,
         loaded: Loaded,
         zone: Zone,
-        clean: Option<CleanEnd>,
+        clean: Option<&CleanEnd>,
         options: &Mount,
         marked: &[Block],
     ) -> Self {
@@ -267,7 +267,7 @@ impl<H: FlashHardware> PageVolume<H> {
         let mut open = vec![None; usize::from(layout.classes)];
         let mut announced = Announced::none();
         if has_table {
-            settle_states(&mut blocks, &layout, &all, next, clean.as_ref(), &mut open, &mut announced);
+            settle_states(&mut blocks, &layout, &all, next, clean, &mut open, &mut announced);
         }
         let wear = WearPolicy {
             interval: u64::from(anchor.anchor.wear_interval),

@@ -102,6 +102,14 @@ impl Proof {
         self.block == Some(block)
     }
 
+    /// `block` is given up, and its summary with it.
+    pub(super) fn lose(&mut self, block: Block) {
+        if self.is_by(block) {
+            self.block = None;
+            self.unproven = self.unproven.max(1);
+        }
+    }
+
     /// A block was closed; the one that was the proof until now, if there was one.
     fn closed(&mut self, block: Block, committed: u64, uncommitted: u64) -> Option<Block> {
         if committed != self.clock {

@@ -40,7 +40,7 @@ impl<H: FlashHardware> PageVolume<H> {
             // Not a word of it is on flash, so a cut leaves the clean end to the next session, as it was to this one.
             Err(_) if self.chain.failed.is_some() => {
                 self.begin_chain_anew_in_doubt()?;
-                self.append_alone(Record::Session)
+                self.append_alone(&Record::Session)
             }
             Err(error) => Err(self.in_doubt(error)),
         }

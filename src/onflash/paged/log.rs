@@ -336,7 +336,7 @@ fn put_extent(
     let fits = fits.min(pages.len()).min(usize::from(u16::MAX));
     let rest = pages.split_off(fits);
     if let Some(first) = pages.first() {
-        put_shaped(out, EXTENT, shape.flags() | MOVED * u8::from(moved), fits);
+        put_shaped(out, EXTENT, shape.flags() + MOVED * u8::from(moved), fits);
         out.put_u32(address);
         if shape.in_order {
             out.put_u32(first.logical);
