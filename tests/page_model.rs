@@ -128,6 +128,7 @@ impl<'a> Run<'a> {
         if self.rarely(3) {
             let before = chip.inner().clone();
             let volume = PageVolume::mount(chip, &read_only()).expect("the volume mounts");
+            assert_eq!(volume.fallback(), None);
             assert_same(&content(&volume), &self.model.committed, "a read-only mount");
             check_books(&volume);
             chip = volume.into_flash();
@@ -346,6 +347,7 @@ impl Mounted<'_, '_> {
         }
         let split = self.split();
         self.volume = PageVolume::mount(self.volume.into_flash(), &read_only()).expect("the volume mounts");
+        assert_eq!(self.volume.fallback(), None);
         self.settle_as(split);
         self.volume.into_flash()
     }

@@ -407,8 +407,8 @@ fn a_format_of_a_blank_chip() {
 }
 
 /// Several blocks fail, each in another place.
-fn with_faults(name: &'static str, faults: &'static [(Place, usize)], base: Scenario) {
-    let report = run_in_ram(&Scenario { name, faults, second_cut_step: 83, ..base });
+fn with_faults(name: &'static str, faults: &'static [(Place, usize)], base: fn() -> Scenario) {
+    let report = run_in_ram(&Scenario { name, faults, second_cut_step: 83, ..base() });
     assert!(report.uncut.replaced > 0, "no block failed: {report:?}");
 }
 
@@ -431,23 +431,23 @@ fn writes() -> Scenario {
 fn data_blocks_that_fail() {
     let faults =
         &[((Program, "data"), 5), ((Erase, "data"), 1), ((Program, "summary"), 1), ((Program, "data"), 30)];
-    with_faults("data blocks that fail", faults, writes());
+    with_faults("data blocks that fail", faults, writes);
 }
 
 #[test]
 fn chain_blocks_that_fail() {
     let faults = &[((Program, "log"), 3), ((Program, "map"), 0), ((Erase, "map"), 1)];
-    with_faults("chain blocks that fail", faults, writes());
+    with_faults("chain blocks that fail", faults, writes);
 }
 
 #[test]
 fn a_chain_block_that_fails_as_a_session_begins() {
-    with_faults("the erase for a session fails", &[((Erase, "log, session"), 1)], writes());
-    with_faults("the first page of a session fails", &[((Program, "log, session"), 1)], writes());
-    with_faults("the clean end fails", &[((Program, "log, clean end"), 0)], writes());
+    with_faults("the erase for a session fails", &[((Erase, "log, session"), 1)], writes);
+    with_faults("the first page of a session fails", &[((Program, "log, session"), 1)], writes);
+    with_faults("the clean end fails", &[((Program, "log, clean end"), 0)], writes);
 }
 
 #[test]
 fn zone_blocks_that_fail() {
-    with_faults("an anchor fails", &[((Program, "zone"), 1)], writes());
+    with_faults("an anchor fails", &[((Program, "zone"), 1)], writes);
 }

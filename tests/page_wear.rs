@@ -30,12 +30,12 @@ fn fill(volume: &mut Paged, rng: &mut SplitMix64) -> Vec<u8> {
     content
 }
 
-/// `count` blocks beyond the zone that fail one after the other.
-fn plan_faults(chip: &mut Chip, geometry: Geometry, rng: &mut SplitMix64, count: u32) {
+/// `count` blocks beyond the zone that fail one after the other, the last after `erases` erases.
+fn plan_faults(chip: &mut Chip, geometry: Geometry, rng: &mut SplitMix64, count: u32, erases: u64) {
     let pages = u64::from(geometry.pages_per_block());
     for n in 0..u64::from(count) {
         let block = 8 + rng.below(u64::from(geometry.blocks()) - 8) as u32;
-        let erases = n + rng.below(4);
+        let erases = n * erases / u64::from(count) + rng.below(2);
         let (on, after) = match rng.below(2) {
             0 => (Operation::Erase, erases),
             _ => (Operation::Program, erases * pages + rng.below(pages)),
@@ -49,7 +49,8 @@ fn full_volume(geometry: Geometry, seed: u64, factory: &[u32], failing: u32, wri
     let _replay = Replay(format!("seed {seed} of {geometry:?}"));
     let mut rng = SplitMix64::new(seed);
     let mut chip = formatted(geometry, factory);
-    plan_faults(&mut chip, geometry, &mut rng, failing);
+    let erases = if geometry.pages_per_block() < 64 { 14 } else { 3 };
+    plan_faults(&mut chip, geometry, &mut rng, failing, erases);
     let mut volume = mount(chip);
     let reserve = volume.layout().reserve_blocks;
     let mut expected = fill(&mut volume, &mut rng);
@@ -173,6 +174,10 @@ fn a_rollback_leaves_room() {
     }
 }
 
+/// What the spread may be beyond the threshold and an interval: a block that is being filled cannot be collected, and one
+/// that was chosen waits for the log.
+const SLACK: u64 = 4;
+
 /// Blocks beyond the zone that are good.
 fn levelled<'a>(volume: &Paged, counts: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
     let (zone, bad) = (volume.layout().zone_blocks, volume.bad_blocks());
@@ -226,37 +231,37 @@ fn what_is_never_rewritten_takes_its_share_of_the_wear() {
         for (percent, hot) in [(80, 5), (100, 5), (80, 50)] {
             for wear in [DEFAULT_WEAR, WearPolicy { interval: 64, threshold: 20 }] {
                 let (worst, volume) = wear_out(geometry, percent, wear, 30_000, hot);
-                let counts = volume.flash().inner().erases().to_vec();
-                let mean = levelled(&volume, &counts).sum::<u32>() / geometry.blocks();
-                let spread = spread(&volume);
+                let allowed = u64::from(wear.threshold) + wear.interval + SLACK;
+                let (_replay, in_the_end) = (Replay(format!("{geometry:?}, {wear:?}")), spread(&volume));
                 println!(
-                    "{} blocks, {percent} % full, 1/{hot} hot, {wear:?}: spread {worst} (in the end {spread}), mean {mean}",
+                    "{} blocks, {percent} % full, 1/{hot} hot, {wear:?}: {worst}, then {in_the_end}",
                     geometry.blocks()
                 );
+                assert!(u64::from(worst) <= allowed, "a spread of {worst}, and {allowed} is allowed");
             }
         }
     }
 }
 
+/// Counts are those of the chip, but for blocks of which the log says already that they will be erased, and for one more each
+/// time that a session cannot tell whether the one before it had begun to.
 #[test]
-fn erases_are_counted_exactly() {
+fn erases_are_counted() {
     for geometry in [geometry(256, 8, 64), geometry(256, 8, 200), geometry(256, 16, 300)] {
         let mut rng = SplitMix64::new(12);
         let mut volume = mount(formatted(geometry, &[]));
         let mut expected = fill(&mut volume, &mut rng);
-        for round in 0..40 {
+        for round in 0..60 {
+            let _replay = Replay(format!("round {round} of {geometry:?}"));
             overwrite(&mut volume, &mut expected, &mut rng, 1 + round * 5).unwrap();
             volume.end().unwrap();
             let real = volume.flash().inner().erases().to_vec();
-            let off: Vec<String> = (volume.erase_counts().iter().zip(&real).enumerate())
-                .filter(|(_, (counted, real))| counted != real)
-                .map(|(block, (counted, real))| {
-                    format!("{block}: {counted} for {real} {:?}", volume.block_use(Block(block as u32)))
-                })
-                .collect();
-            if round % 10 == 0 {
-                println!("{} off of {}: {off:?}", off.len(), geometry.blocks());
-            }
+            let pairs = volume.erase_counts().iter().zip(&real);
+            let over: Vec<u32> = pairs.map(|(counted, real)| counted.checked_sub(*real).unwrap()).collect();
+            let zone = &over[..volume.layout().zone_blocks as usize];
+            assert!(zone.iter().all(|&over| over == 0), "those of the zone are exact: {zone:?}");
+            assert!(over.iter().all(|&over| over <= 3), "{over:?}");
+            assert!(over.iter().sum::<u32>() <= 40, "{over:?}");
             volume = mount(volume.into_flash());
         }
     }

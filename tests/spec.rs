@@ -112,7 +112,7 @@ fn the_worked_log_page_is_what_the_text_says() {
     let pages = [written(7, 0x77, address(26, 2)), written(8, 0x88, NO_PAGE)].to_vec();
     let records = [
         Record::Erase([12].to_vec()),
-        Record::Extent { address: address(30, 4), pages },
+        Record::Extent { address: address(30, 4), moved: false, pages },
         Record::Length(5200),
     ];
     let mut bytes = Vec::new();
@@ -121,9 +121,9 @@ fn the_worked_log_page_is_what_the_text_says() {
     }
     let next = NextPair(23, 24);
     let at = |head| Head { flags: flags::COMMIT, number: 9, address: address(18, 7), erases: 2, ..head };
-    let payload = assert_page("A worked log page", Kind::Log, at, &encode_page(next, 43, &[], &bytes));
+    let payload = assert_page("A worked log page", Kind::Log, at, &encode_page(next, (41, 43), &[], &bytes));
     assert_eq!(payload.len(), FIXED_LEN + bytes.len());
-    let expected = LogPage { next, clock: 43, repeated: Vec::new(), records: records.to_vec() };
+    let expected = LogPage { next, before: 41, clock: 43, repeated: Vec::new(), records: records.to_vec() };
     assert_eq!(LogPage::decode(&payload), Ok(expected));
 }
 

@@ -18,8 +18,8 @@ use nandimg::onflash::paged::log::{LogPage, Record, flags};
 pub(crate) trait Engine: Clone + Debug + Default {
     type Volume<'a>: Volume;
 
-    /// Whether the erases of each of several sessions that are cut short as they begin are counted.
-    const COUNTS_EVERY_BEGINNING: bool;
+    /// Whether an erase is counted also if the power goes before it serves a commit.
+    const COUNTS_ALL_ERASES: bool;
 
     fn mount<'a>(hw: &'a mut dyn FlashHardware, wear: WearPolicy) -> Result<Self::Volume<'a>>;
 
@@ -51,7 +51,7 @@ pub(crate) struct BlockMapped;
 impl Engine for BlockMapped {
     type Volume<'a> = BlockVolume<&'a mut dyn FlashHardware>;
 
-    const COUNTS_EVERY_BEGINNING: bool = true;
+    const COUNTS_ALL_ERASES: bool = false;
 
     fn mount<'a>(hw: &'a mut dyn FlashHardware, wear: WearPolicy) -> Result<Self::Volume<'a>> {
         BlockVolume::mount(hw, &block::Mount { wear, ..block::Mount::default() })
@@ -97,7 +97,7 @@ pub(crate) struct PageMapped;
 impl Engine for PageMapped {
     type Volume<'a> = PageVolume<&'a mut dyn FlashHardware>;
 
-    const COUNTS_EVERY_BEGINNING: bool = false;
+    const COUNTS_ALL_ERASES: bool = true;
 
     fn mount<'a>(hw: &'a mut dyn FlashHardware, wear: WearPolicy) -> Result<Self::Volume<'a>> {
         PageVolume::mount(hw, &page::Mount { wear: Some(wear), ..page::Mount::default() })

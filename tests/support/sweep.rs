@@ -199,10 +199,13 @@ impl Report {
     }
 }
 
+/// What was done, with the page that was programmed; `None` for a sync, or a mark being set.
+type Done = Option<(Operation, PageAddr, Vec<u8>)>;
+
 /// A chip that notes what is done to it.
 struct Watched<'a> {
     chip: &'a mut dyn FlashHardware,
-    done: RefCell<Vec<Option<(Operation, PageAddr, Vec<u8>)>>>,
+    done: RefCell<Vec<Done>>,
 }
 
 impl<'a> Watched<'a> {
@@ -216,7 +219,7 @@ impl<'a> Watched<'a> {
 
     fn places<E: Engine>(&self) -> Vec<Place> {
         let done = self.done.borrow();
-        let place = |(i, done_now): (usize, &Option<(Operation, PageAddr, Vec<u8>)>)| {
+        let place = |(i, done_now): (usize, &Done)| {
             let Some((operation, at, page)) = done_now else { return OTHER };
             let page = match operation {
                 Operation::Program => Some(page),
@@ -475,11 +478,11 @@ impl<M: Medium, E: Engine> Sweep<'_, M, E> {
             if let Some(erases) = &erases
                 && !again
                 && self.scenario.counted
+                && E::COUNTS_ALL_ERASES
             {
                 // Where two sessions in a row were cut short as they began, nothing tells of the first.
                 // A page that tells may also be lost between two readings.
-                let unknown = cuts - 1 + u32::from(log_fades);
-                let uncounted = if E::COUNTS_EVERY_BEGINNING { 0 } else { unknown };
+                let uncounted = cuts - 1 + u32::from(log_fades);
                 assert_counted(session.volume.erase_counts(), erases, uncounted);
             }
             if !self.scenario.quiet || again {

@@ -46,6 +46,8 @@ pub(super) struct Blocks {
     pub(super) lists: BTreeMap<Block, Pages>,
     /// Blocks that may have lost their last live page since the log was last written.
     emptied: Vec<Block>,
+    /// Nothing says durably yet that they are empty.
+    emptied_held: bool,
     /// The sum of all live pages, and of all erase counts.
     mapped: u64,
     total_erases: u64,
@@ -60,6 +62,7 @@ impl Blocks {
             free: (0..layout.blocks).map(|b| (0, Block(b))).collect(),
             lists: BTreeMap::new(),
             emptied: Vec::new(),
+            emptied_held: false,
             mapped: 0,
             total_erases: 0,
         };
@@ -103,8 +106,8 @@ impl Blocks {
         all_there.then_some(blocks)
     }
 
-    /// The table for flash; `open` are the blocks that are being filled.
-    pub(super) fn to_table(&self, open: &[Block]) -> BlockTable {
+    /// The table for flash.
+    pub(super) fn to_table(&self) -> BlockTable {
         let stamp = |clock: u64| u32::try_from(clock / STAMP_UNIT).unwrap_or(u32::MAX);
         let row = |(info, &erases): (&Info, &u32)| BlockRow {
             state: info.state,
@@ -114,11 +117,7 @@ impl Blocks {
             written: stamp(info.written),
             closed: stamp(info.closed),
         };
-        let list = |(&block, pages): (&Block, &Pages)| PageList {
-            block: block.0,
-            pages: pages.clone(),
-            open: open.contains(&block),
-        };
+        let list = |(&block, pages): (&Block, &Pages)| PageList { block: block.0, pages: pages.clone() };
         BlockTable {
             rows: self.info.iter().zip(&self.erases).map(row).collect(),
             lists: self.lists.iter().map(list).collect(),
@@ -226,9 +225,17 @@ impl Blocks {
     /// The blocks that hold data, are not being filled, and of which no page counts any more. Only when all that emptied them is
     /// durable may they be used for something else.
     pub(super) fn take_emptied(&mut self, is_open: impl Fn(Block) -> bool) -> Vec<Block> {
+        if self.emptied_held {
+            return Vec::new();
+        }
         let emptied = self.emptied(is_open);
         self.emptied.clear();
         emptied
+    }
+
+    /// Let blocks that become empty stay as they are, until that is durable.
+    pub(super) fn hold_emptied(&mut self, held: bool) {
+        self.emptied_held = held;
     }
 
     /// The same, which stay where they are.

@@ -65,7 +65,8 @@ impl<H: FlashHardware> PageVolume<H> {
         let heat = if self.recovering.is_some() { Heat::Hot } else { heat };
         let mut pair = [Block(0); 2];
         for slot in &mut pair {
-            *slot = match gc::free_block(self.blocks.free(), heat, wear, self.announced.len()) {
+            let free = gc::free_block(self.blocks.free(), heat, wear, self.announced.len());
+            *slot = match free.or_else(|| self.take_doubtful()) {
                 Some(block) => {
                     self.make_count_certain(block)?;
                     self.announce_erase(block);
@@ -78,6 +79,20 @@ impl<H: FlashHardware> PageVolume<H> {
         }
         self.chain.upcoming.push_back(pair);
         Ok(())
+    }
+
+    /// A block that the last group of a log that was cut short emptied. The chain comes to those that are taken last, and mostly not
+    /// before the checkpoint is in force.
+    fn take_doubtful(&mut self) -> Option<Block> {
+        self.recovering.as_ref()?;
+        let of_data = |state| matches!(state, BlockState::Closed | BlockState::Listed);
+        let empty = |&block: &Block| {
+            let info = self.blocks.info(block);
+            of_data(info.state) && info.live + info.staged == 0
+        };
+        let block = self.doubtful.iter().copied().find(empty)?;
+        self.doubtful.remove(&block);
+        Some(block)
     }
 
     /// Append a page. `payload` makes its content, given the pair that the chain goes on in. Returns the page in the first block

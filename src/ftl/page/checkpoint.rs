@@ -64,11 +64,14 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// Commit what is staged by a checkpoint, which so many changes ask for anyway; the log is spared.
     pub(super) fn commit_by_checkpoint(&mut self) -> Result<()> {
-        let changes = self.staged_changes()?;
         if !self.make_room_for_map()? {
             return self.write_group(Group::Commit);
         }
-        // In RAM it takes effect at once: what a mount finds until the anchor is there is the state before.
+        // Not before room was made: that moves what is staged, too.
+        let changes = self.staged_changes()?;
+        // In RAM it takes effect at once: what a mount finds until the anchor is there is the state before, so what that needs is
+        // not let go.
+        self.blocks.hold_emptied(true);
         self.take_effect(changes);
         match self.try_checkpoint(false, true) {
             Err(_) if self.chain.failed.is_some() => self.begin_chain_anew()?,
@@ -216,7 +219,8 @@ impl<H: FlashHardware> PageVolume<H> {
         let pages = encode_group(self.map.snapshot(&self.layout), room(self.layout.page_size), 0);
         let last = pages.len() - 1;
         for (i, page) in pages.iter().enumerate() {
-            let flags = flags::SNAPSHOT | if i == last { flags::COMMIT } else { 0 };
+            let commit = if i == last { flags::COMMIT } else { 0 };
+            let flags = flags::SNAPSHOT | self.mirrored_flag() | commit;
             let head = ChainPage { flags, ..self.body_page(Kind::Log, self.log.next) };
             let clocks = (self.committed_clock, self.committed_clock);
             self.append_to_chain(head, Copies::Both, &|next| encode_page(next, clocks, &[], page))?;
@@ -244,6 +248,7 @@ impl<H: FlashHardware> PageVolume<H> {
                 }
             }
         }
+        self.blocks.hold_emptied(false);
         self.release_emptied()
     }
 
@@ -309,16 +314,14 @@ impl<H: FlashHardware> PageVolume<H> {
         let chunk = chunk_len(self.layout.page_size);
         let pairs =
             self.chain.pairs.len() + self.chain.upcoming.len() + self.layout.checkpoint_pairs() as usize;
-        let open: Vec<Block> = self.open_blocks().collect();
-        let table = self.blocks.to_table(&open).encode().len();
+        let table = self.blocks.to_table().encode().len();
         self.layout.directory_pages(pairs) + table.div_ceil(chunk) as u32 + 1
     }
 
     /// Write directory and block table; the anchor that points to them.
     fn write_body(&mut self) -> Result<Anchor> {
-        let open: Vec<Block> = self.open_blocks().collect();
         let directory = self.map.directory_for_flash().encode();
-        let table = self.blocks.to_table(&open).encode();
+        let table = self.blocks.to_table().encode();
         let (body, directory_pages) = self.write_stream(Kind::Directory, &directory)?;
         let (_, table_pages) = self.write_stream(Kind::Table, &table)?;
         Ok(Anchor {

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::flash::{Block, FlashError, FlashHardware, PageAddr};
 use crate::ftl::gc;
 use crate::onflash::paged::head::{Head, Kind, open};
-use crate::onflash::paged::log::Written;
+use crate::onflash::paged::log::{Written, room};
 use crate::onflash::paged::map::MapEntry;
 use crate::onflash::paged::summary::Summary;
 use crate::onflash::paged::tables::BlockState;
@@ -29,13 +29,23 @@ const UNPROVEN_BLOCKS: u32 = 16;
 /// The most blocks that levelling moves at once.
 const MOVES_A_CHECK: u64 = 4;
 
+/// The most bytes that a page of the host takes in the log.
+const WRITTEN_LEN: usize = 12;
+
 /// The pages of a block, with what each was written to hold.
 type Contents = Vec<(u32, StoredPage)>;
 
 impl<H: FlashHardware> PageVolume<H> {
     /// Free blocks at which garbage collection begins.
     fn low_watermark(&self) -> u32 {
-        self.layout.floor() + 2
+        self.floor_now() + 2
+    }
+
+    /// What must stay free now: the floor once the log has taken what is staged. Should the power go then, what that commit emptied
+    /// is no use to the checkpoint of the recovery.
+    fn floor_now(&self) -> u32 {
+        let pages = (WRITTEN_LEN * self.staged.pages.len()) / room(self.layout.page_size);
+        self.layout.floor() + 2 * (pages as u32 / self.layout.pages_per_block)
     }
 
     /// Make room for a page of the host; whether there is.
@@ -52,25 +62,25 @@ impl<H: FlashHardware> PageVolume<H> {
                 self.write_group(Group::Pending)?;
                 continue;
             }
-            let tight = self.free_count() + self.coming < self.layout.floor();
+            let tight = self.free_count() + self.coming < self.floor_now();
             if !self.collect_next(tight)? {
                 break;
             }
             // What is coming is no use to a chain that fails.
-            if tight || self.coming >= MOST_COMING || self.free_count() < self.layout.floor() {
+            if tight || self.coming >= MOST_COMING || self.free_count() < self.floor_now() {
                 self.write_group(Group::Pending)?;
                 if self.log_is_long() {
                     self.checkpoint()?;
                 }
             }
         }
-        if self.coming > 0 && self.free_count() <= self.layout.floor() {
+        if self.coming > 0 && self.free_count() <= self.floor_now() {
             self.write_group(Group::Pending)?;
         }
-        if self.free_count() <= self.layout.floor() && self.chain_is_long() {
+        if self.free_count() <= self.floor_now() && self.chain_is_long() {
             self.checkpoint()?;
         }
-        Ok(self.free_count() > self.layout.floor())
+        Ok(self.free_count() > self.floor_now())
     }
 
     fn count_emptied(&self) -> u32 {
@@ -183,31 +193,30 @@ impl<H: FlashHardware> PageVolume<H> {
     fn move_committed(&mut self, from: Ppn, stored: StoredPage, class: u8, data: &mut [u8]) -> Result<()> {
         let at = self.layout.page_addr(from);
         let logical = Lpn(stored.logical);
-        // Where it lay according to the log.
-        let known = self.pending.moves.remove(&from).map_or(from.0, |written| written.old);
         match self.hw.read(at.block, at.page * self.layout.page_size, data) {
             Ok(()) => {
+                // This may write the log, which must know of the move that brought it here.
                 let to = self.append_data(class, stored, data)?;
+                let known = self.take_back_move(from);
                 self.blocks.add_live(self.layout.block_of(to));
                 let written = Written { logical: logical.0, crc: stored.crc, old: known };
                 self.pending.moves.insert(to, written);
                 self.map.set(logical, MapEntry::At { address: to.0, crc: stored.crc });
             }
             Err(FlashError::Unreadable { .. }) => {
+                let known = self.take_back_move(from);
                 self.pending.lost.insert(logical, Ppn(known));
                 self.map.set(logical, MapEntry::Lost);
             }
-            Err(error) => {
-                if known != from.0 {
-                    self.pending
-                        .moves
-                        .insert(from, Written { logical: logical.0, crc: stored.crc, old: known });
-                }
-                return Err(error.into());
-            }
+            Err(error) => return Err(error.into()),
         }
         self.blocks.drop_live(at.block);
         Ok(())
+    }
+
+    /// Where the page that lies at `from` lay according to the log; a move to there is not to be logged any more.
+    fn take_back_move(&mut self, from: Ppn) -> u32 {
+        self.pending.moves.remove(&from).map_or(from.0, |written| written.old)
     }
 
     /// Empty the blocks that failed, and give them up.

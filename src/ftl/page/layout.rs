@@ -117,7 +117,7 @@ impl Layout {
         let lists = 2 * u64::from(self.classes) + 2;
         let table = 4
             + tables::BlockRow::LEN as u64 * u64::from(self.blocks)
-            + lists * (7 + summary::ENTRY_LEN as u64 * u64::from(self.pages_per_block));
+            + lists * (6 + summary::ENTRY_LEN as u64 * u64::from(self.pages_per_block));
         (map_pages + directory.div_ceil(chunk) + table.div_ceil(chunk)) as u32
     }
 
@@ -128,7 +128,7 @@ impl Layout {
     }
 
     /// Free blocks that only garbage collection and checkpoints may take: what a checkpoint takes that is begun elsewhere because a
-    /// block of the chain failed, and two that survivors go to.
+    /// block of the chain failed, the pair that the log has come to by then, and two that survivors go to.
     ///
     /// Such a checkpoint writes the map pages that have changed or a snapshot of the changes, whichever takes less, and leaves a
     /// pair to go on in; the pair that was set aside for that is free then.
@@ -138,7 +138,7 @@ impl Layout {
         let snapshot = (self.most_changes() * SNAPSHOT_ENTRY).div_ceil(log::room(self.page_size) as u64) + 1;
         let saved = map_pages.saturating_sub(snapshot) as u32;
         let pages = self.checkpoint_pages(self.capacity_pages) - saved;
-        2 * pages.div_ceil(self.pages_per_block) + 2
+        2 * pages.div_ceil(self.pages_per_block) + 4
     }
 
     /// Pages the host may write between two checkpoints that write the map: about as many as make the map pages that have changed

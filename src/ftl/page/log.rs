@@ -241,12 +241,17 @@ impl<H: FlashHardware> PageVolume<H> {
         records: &[u8],
     ) -> Result<()> {
         let clocks = (self.committed_clock, clock);
+        let flags = flags | self.mirrored_flag();
         let page = ChainPage { kind: Kind::Log, flags, epoch: self.sequence as u32, number: self.log.next };
         self.append_to_chain(page, copies, &|next| encode_page(next, clocks, repeated, records))?;
         self.log.next += 1;
         self.log.pages += 1;
         self.log.halves += if copies == Copies::Both { 2 } else { 1 };
         Ok(())
+    }
+
+    pub(super) fn mirrored_flag(&self) -> u8 {
+        flags::MIRRORED * u8::from(self.always_mirror)
     }
 
     /// What is staged, with where it lay until now.

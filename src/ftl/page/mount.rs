@@ -40,6 +40,8 @@ struct Loaded {
     damaged: Vec<(PageAddr, String)>,
     /// Why there is no block table.
     no_table: Option<String>,
+    /// A block that cannot be read and may have held the last commit; whether it is the block's own damage.
+    lost_half: Option<(Block, bool)>,
 }
 
 impl Loaded {
@@ -135,9 +137,11 @@ fn load<H: FlashHardware>(hw: &H, anchor: &FoundAnchor, options: &Mount) -> Resu
     }
     let mut replayed = Replayed::new(&layout, map, blocks, stated.logical_len, stated.clock, stated.next_log);
     replayed.run(hw, &mut walker, epoch)?;
+    let may_lack_one = replayed.clean.is_none() && !replayed.mirrored;
+    let lost_half = if may_lack_one { walker.lost_half()? } else { None };
     walker.leave_if_unused();
     let (pairs, next, damaged) = (walker.pairs.clone(), walker.next, walker.damaged.clone());
-    Ok(Loaded { anchor: anchor.clone(), layout, replayed, pairs, next, damaged, no_table })
+    Ok(Loaded { anchor: anchor.clone(), layout, replayed, pairs, next, damaged, no_table, lost_half })
 }
 
 fn read_table<H: FlashHardware>(
@@ -465,7 +469,8 @@ fn settle_states(
         let is_open = open.contains(&Some(block));
         match blocks.state(block) {
             BlockState::Chain if !in_chain.contains(&block) => {
-                let state = if clean.is_some() { BlockState::Free } else { BlockState::Announced };
+                let is_known = clean.is_some() && !may_be_used.contains(&block);
+                let state = if is_known { BlockState::Free } else { BlockState::Announced };
                 blocks.set_state(block, state);
             }
             BlockState::Announced if clean.is_some() && !may_be_used.contains(&block) => {
@@ -599,6 +604,14 @@ impl Findings {
         }
         if let Some(reason) = &loaded.replayed.damage {
             self.stale(format!("its log is damaged: {reason}"));
+        }
+        if let Some((block, certain)) = loaded.lost_half {
+            let reason = format!("{block} cannot be read, and it may have held the last commit");
+            if certain {
+                self.stale(format!("{reason}: this may be an older state"));
+            } else {
+                self.fallback.get_or_insert(reason);
+            }
         }
         // Two whole copies of the newest one, and a single block that could hold a newer one, which would have been written to another
         // as well: that is left over from a cut.

@@ -46,6 +46,8 @@ pub(super) struct Replayed {
     pub(super) damage: Option<String>,
     /// A torn page ends it.
     pub(super) torn: bool,
+    /// No page of the session that ends it has no twin.
+    pub(super) mirrored: bool,
     /// There is something of a later checkpoint behind it.
     pub(super) newer: bool,
     /// Blocks of which the last group took the last page that counts: it may have been torn, and be gone at the next mount.
@@ -80,6 +82,7 @@ impl Replayed {
             clean_twice: false,
             damage: None,
             torn: false,
+            mirrored: false,
             newer: false,
             emptied_last: BTreeSet::new(),
             layout: *layout,
@@ -180,6 +183,7 @@ impl Replayed {
         group: &mut Group,
     ) -> Result<()> {
         group.extend(page.records);
+        self.mirrored = head.flags & flags::MIRRORED != 0;
         if head.flags & flags::COMMIT == 0 {
             return Ok(());
         }
@@ -252,10 +256,21 @@ impl Replayed {
             }
             Record::Session => None,
             Record::Clean { prints, open, announced } => {
+                self.take_from_chain(&announced);
                 self.clean = Some(CleanEnd { prints, open, announced });
                 None
             }
         })
+    }
+
+    /// Blocks that had been set aside for the chain are for any use from here on.
+    fn take_from_chain(&mut self, announced: &[u32]) {
+        let Some(blocks) = &mut self.blocks else { return };
+        for block in announced.iter().filter(|&&b| b < self.layout.blocks).map(|&b| Block(b)) {
+            if blocks.state(block) == BlockState::Chain {
+                blocks.set_state(block, BlockState::Announced);
+            }
+        }
     }
 
     /// A page was programmed; what is wrong with that, if anything.

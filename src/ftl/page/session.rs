@@ -9,14 +9,11 @@ use super::place::{Announced, Proof};
 use super::{PageVolume, Session};
 use crate::error::Result;
 use crate::flash::{Block, FlashHardware, PageAddr};
-use crate::onflash::paged::log::{OpenBlock, Record, room};
+use crate::onflash::paged::log::{CLEAN_FIXED, OPEN_LEN, OpenBlock, Record, room};
 use crate::onflash::paged::tables::BlockState;
 
 /// Log pages that a clean end leaves to the next mount.
 const MAX_PAGES_AT_END: u32 = 6;
-
-/// Announced blocks that a clean end names: the record must fit a page.
-const MOST_ANNOUNCED_AT_END: usize = 12;
 
 impl<H: FlashHardware> PageVolume<H> {
     /// Be ready to write: until now nothing has been changed.
@@ -150,7 +147,8 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     /// See that the erase count of a block that a recovery takes does not fall behind: one that was cut short before may have
-    /// erased the same block, with nothing on flash to say so. A block that shows its own count proves that it was not.
+    /// erased the same block, with nothing on flash to say so. A block that shows its own count proves that it was not. Of several
+    /// in a row that were cut short between erase and program, only one is counted.
     pub(super) fn make_count_certain(&mut self, block: Block) -> Result<()> {
         let Some(announced) = &self.recovering else { return Ok(()) };
         let own = self.own_count(block)?;
@@ -196,14 +194,12 @@ impl<H: FlashHardware> PageVolume<H> {
             self.checkpoint_for_end(MAX_PAGES_AT_END / 2)?;
             self.write_group(Group::Pending)?;
         }
-        match self.write_clean_record() {
-            Ok(()) => {}
-            Err(_) if self.chain.failed.is_some() => {
-                self.begin_chain_anew()?;
-                self.write_group(Group::Pending)?;
-                self.write_clean_record()?;
+        loop {
+            match self.write_clean_record() {
+                Ok(()) => break,
+                Err(_) if self.chain.failed.is_some() => self.begin_chain_anew()?,
+                Err(error) => return Err(self.in_doubt(error)),
             }
-            Err(error) => return Err(self.in_doubt(error)),
         }
         self.session = Session::Clean;
         Ok(())
@@ -231,12 +227,14 @@ impl<H: FlashHardware> PageVolume<H> {
             let next = self.blocks.lists.get(&block).map_or(0, Vec::len) as u32;
             Some(OpenBlock { block: block.0, class, next })
         });
-        let record = Record::Clean {
-            prints,
-            open: open.collect(),
-            announced: self.announced.iter().map(|block| block.0).take(MOST_ANNOUNCED_AT_END).collect(),
-        };
+        let open: Vec<OpenBlock> = open.collect();
         let room = room(self.layout.page_size);
+        // The record must fit a page, beside what that may have to repeat.
+        let most = (room - room / 4).saturating_sub(CLEAN_FIXED + OPEN_LEN * open.len()) / size_of::<u32>();
+        // What is not named is announced, and counted, once more before it is erased.
+        let ahead = self.chain.upcoming.iter().skip(1).flatten().copied();
+        let announced = self.announced.iter().chain(ahead).map(|block| block.0).take(most).collect();
+        let record = Record::Clean { prints, open, announced };
         let pages = encode_group([record].into(), room, self.log.unrepeated.len());
         self.hw.sync()?;
         self.append_group(pages, self.committed_clock, false)?;

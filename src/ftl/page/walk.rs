@@ -93,6 +93,25 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
         self.advance()
     }
 
+    /// A block that cannot be read and may have held one more page of the log, alone: where the log ends in its pair, and whether
+    /// that is certain to be the block's damage. A block whose erase was cut short cannot be told from it.
+    pub(super) fn lost_half(&self) -> Result<Option<(Block, bool)>> {
+        let at_start = self.slot == 0;
+        let begun = if at_start { self.pairs.iter().rev().nth(1) } else { Some(&self.pair) };
+        for &block in begun.into_iter().flatten() {
+            if self.is_unreadable(block, 0)? && self.is_unreadable(block, 1)? {
+                return Ok(Some((block, true)));
+            }
+        }
+        let first = self.pair[0];
+        let lost = at_start && self.is_unreadable(first, 0)? && self.is_unreadable(first, 1)?;
+        Ok(lost.then_some((first, false)))
+    }
+
+    fn is_unreadable(&self, block: Block, page: u32) -> Result<bool> {
+        Ok(matches!(read_metadata(self.hw, PageAddr { block, page })?, Reading::Unreadable(_)))
+    }
+
     /// A pair that was come to, and holds nothing, is the next one still.
     pub(super) fn leave_if_unused(&mut self) {
         if self.slot == 0 && self.next.is_none() && self.pairs.len() > 1 {

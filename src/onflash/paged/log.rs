@@ -18,6 +18,8 @@ pub mod flags {
     /// The page belongs to the checkpoint: it says where pages lie that the map on flash does not know yet, and the block table
     /// counts them already.
     pub const SNAPSHOT: u8 = 4;
+    /// No page of this session has no twin.
+    pub const MIRRORED: u8 = 8;
 }
 
 /// A page that was written: the logical page, its CRC-32, and where its content lay before ([`NO_PAGE`] for nowhere).
@@ -81,6 +83,11 @@ pub enum Record {
         announced: Vec<u32>,
     },
 }
+
+/// Bytes of a record of a clean end before its blocks, and of each block that is being filled.
+pub const CLEAN_FIXED: usize = 14;
+/// See [`CLEAN_FIXED`].
+pub const OPEN_LEN: usize = 9;
 
 /// A log page's content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -358,6 +365,9 @@ fn read_extent(fields: &mut Reader<'_>, flags: u8, count: u16) -> Option<Record>
     // The address behind it, too: whoever counts along comes to it.
     address.checked_add(u32::from(count) + 1)?;
     let first = if flags & IN_ORDER == 0 { None } else { Some(fields.u32()?) };
+    if flags & (NEW | NEAR) == NEW | NEAR {
+        return None;
+    }
     let base = if flags & NEAR == 0 { None } else { Some(fields.u32()?) };
     let mut page = |i: u32| {
         Some(Written {

@@ -141,8 +141,6 @@ pub struct PageList {
     pub block: u32,
     /// What its pages hold, from the first on; `None` for what does not count. Those behind hold nothing.
     pub pages: Vec<Option<StoredPage>>,
-    /// Whether it is still being filled.
-    pub open: bool,
 }
 
 /// The block table.
@@ -169,7 +167,6 @@ impl BlockTable {
         }
         for list in &self.lists {
             out.put_u32(list.block);
-            out.put_u8(u8::from(list.open));
             out.put_u16(list.pages.len() as u16);
             list.pages.iter().for_each(|page| put_stored(&mut out, page.as_ref()));
         }
@@ -203,9 +200,9 @@ impl BlockTable {
         let rows = (0..count).map(|_| row()).collect::<Option<_>>()?;
         let mut lists = Vec::new();
         while !fields.0.is_empty() {
-            let (block, open, pages) = (fields.u32()?, fields.u8()?, fields.u16()?);
+            let (block, pages) = (fields.u32()?, fields.u16()?);
             let pages = (0..pages).map(|_| read_stored(&mut fields)).collect::<Option<_>>()?;
-            lists.push(PageList { block, pages, open: open == 1 });
+            lists.push(PageList { block, pages });
         }
         Some(Self { rows, lists })
     }
