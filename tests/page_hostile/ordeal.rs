@@ -152,7 +152,7 @@ fn contents<H: FlashHardware>(volume: &PageVolume<H>) -> Content {
 /// What is broken is found out: what reads is what was committed, as long as nothing says otherwise.
 fn compare<H: FlashHardware>(image: &Mutant, base: &Base, volume: &PageVolume<H>, content: &Content) {
     versions_only(image, base, content);
-    if image.sealed || volume.is_older_state() || base.last_is_single && volume.fallback().is_some() {
+    if image.sealed || volume.is_older_state() || base.unclean && volume.fallback().is_some() {
         return;
     }
     assert_eq!(volume.len(), base.content.len() as u64, "length");
