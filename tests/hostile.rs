@@ -18,6 +18,12 @@ mod mutate;
 mod oracle;
 #[path = "hostile/ordeal.rs"]
 mod ordeal;
+#[path = "page_hostile/image.rs"]
+#[allow(dead_code, reason = "the other tests use the rest")]
+mod page_image;
+#[path = "page_hostile/mutate.rs"]
+#[allow(dead_code, reason = "the other tests use the rest")]
+mod page_mutate;
 #[path = "hostile/worker.rs"]
 mod worker;
 

@@ -49,14 +49,12 @@ const MUST_BE_SEEN: &[&str] = &[
     "unmountable",
     "other geometry",
     "unsupported",
-    "not formatted",
     "read-only",
     "wrote",
     "older state",
     "rebuilt",
     "mended",
     "formatted",
-    "not to be formatted",
     "nothing found",
     "anchor-damaged",
     "no-usable-metadata",
@@ -122,7 +120,8 @@ fn survey() {
     let mut failures: BTreeMap<String, (u64, String, Vec<u64>)> = BTreeMap::new();
     let mut seen = Seen::default();
     let started = Instant::now();
-    for seed in 0..seeds.parse().unwrap() {
+    let first: u64 = std::env::var("NANDIMG_HOSTILE_FIRST").map_or(0, |n| n.parse().unwrap());
+    for seed in first..first + seeds.parse::<u64>().unwrap() {
         let mine = bases.clone();
         let (tell, told) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use nandimg::flash::{Block, FlashHardware};
 use nandimg::prng::SplitMix64;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -11,6 +12,7 @@ use tempfile::TempDir;
 use super::image::{Entry, Found, Image, bases, parse, seal};
 use super::limits::{ALLOWANCE, TIME_LIMIT, limited, said};
 use super::mutate;
+use super::{page_image, page_mutate};
 
 const KINDS: [&str; 15] = [
     "io",
@@ -211,6 +213,26 @@ impl Case {
         self.assert_untouched(dir.path());
     }
 
+    /// Mend what lies, and take it back; what is left to find depends on the lie.
+    fn mend_and_undo(&self, dir: &TempDir) {
+        let image = self.place(dir.path());
+        let undo = dir.path().join("undo");
+        let undo_name = undo.to_str().unwrap();
+        let repaired = self.run(&image, "fsck", &["--repair", "--undo", undo_name], true);
+        let again = self.run(&image, "fsck", &[], true);
+        for outcome in [&repaired, &again] {
+            assert!([0, 1, 4, 8].contains(&outcome.code), "{}", outcome.said);
+        }
+        if undo.exists() {
+            let undone = self.run(&image, "fsck", &["--undo-from", undo_name], true);
+            assert_eq!(undone.code, 0, "{}", undone.said);
+            std::fs::remove_file(&undo).unwrap();
+        } else {
+            assert_ne!(repaired.code, 1, "mended without an undo file: {}", repaired.said);
+        }
+        self.assert_untouched(dir.path());
+    }
+
     /// All that can be read, and how the reading ended.
     fn content(&self, image: &Path, range: &[&str]) -> (i32, Vec<u8>) {
         let out = image.with_file_name("out");
@@ -275,6 +297,44 @@ fn mutated_metadata_in_files() {
 #[test]
 fn more_mutated_metadata_in_files() {
     put_mutated_through((1..240).step_by(2));
+}
+
+/// A mutated page-mapped volume as a file; every other one has spare areas.
+fn page_mapped_file(bases: &[page_image::Base], seed: u64) -> Case {
+    let mutant = page_mutate::damaged(bases, seed);
+    let blocks = mutant.chip.geometry().blocks();
+    let marked: Vec<u32> =
+        (0..blocks).filter(|&block| mutant.chip.is_bad(Block(block)).unwrap_or(false)).collect();
+    let mut case = Case::new(&format!("page-mapped, seed {seed}"), mutant.chip.data().to_vec());
+    let block_size = page_image::PAGE as u32 * page_image::PAGES;
+    let mut flags = format!("--page-size {} --block-size {block_size} --blocks {blocks}", page_image::PAGE);
+    if seed.is_multiple_of(2) {
+        case.image.clear();
+        for (index, page) in (0..).zip(mutant.chip.data().chunks(page_image::PAGE)) {
+            case.image.extend(page);
+            let mut spare = [0xFF; 16];
+            if marked.contains(&(index / page_image::PAGES)) {
+                spare[5] = 0;
+            }
+            case.image.extend(spare);
+        }
+        flags.push_str(" --spare-size 16");
+    } else if !marked.is_empty() {
+        case = case.with_chip(format!(r#"{{"schema":"nandimg.chip/1","bad_blocks":{marked:?}}}"#));
+    }
+    case.with_flags(&flags)
+}
+
+#[test]
+fn mutated_page_mapped_files() {
+    let bases = page_image::bases();
+    for seed in 0..110 {
+        let case = page_mapped_file(&bases, seed);
+        println!("{}", case.name);
+        let dir = tempfile::tempdir().unwrap();
+        case.look(&dir);
+        case.mend_and_undo(&dir);
+    }
 }
 
 fn random(len: usize) -> Vec<u8> {

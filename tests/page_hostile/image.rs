@@ -24,8 +24,8 @@ pub(crate) struct Base {
     pub(crate) versions: BTreeSet<(u64, Vec<u8>)>,
     /// Its metadata pages that are whole.
     pub(crate) metadata: Vec<(PageAddr, Head, Vec<u8>)>,
-    /// The last commit may be taken back by the loss of one page.
-    pub(crate) last_is_single: bool,
+    /// Its log may end in a torn page: what is broken there cannot be told from a cut, and is reported as one.
+    pub(crate) unclean: bool,
 }
 
 /// How a volume comes to be.
@@ -181,8 +181,8 @@ impl Recipe {
         }
         let chip = volume.into_flash();
         let metadata = metadata_of(&chip);
-        let last_is_single = !self.ends && !self.mirror;
-        Base { name: self.name, chip, content, versions, metadata, last_is_single }
+        let unclean = !self.ends;
+        Base { name: self.name, chip, content, versions, metadata, unclean }
     }
 }
 

@@ -30,6 +30,9 @@ pub(super) struct Version {
 /// What the log tells of a page counts as later than any block that was closed.
 const LATER: u64 = 1 << 63;
 
+/// No chip lives to see the middle: such a sequence number is damage, and leaves too few to go on from.
+pub(super) const LAST_SEQUENCE: u64 = u32::MAX as u64 / 2;
+
 /// All that was found.
 #[derive(Debug, Default)]
 pub(super) struct Evidence {
@@ -68,7 +71,7 @@ impl Evidence {
         for found in all_anchors(hw)? {
             if found.head.volume == volume {
                 evidence.note_erases(found.at.block, found.head.erases);
-                evidence.sequence = evidence.sequence.max(found.head.number);
+                evidence.note_sequence(found.head.number);
                 evidence.commit(found.anchor.clock, found.anchor.logical_len);
             }
         }
@@ -97,6 +100,13 @@ impl Evidence {
         }
     }
 
+    /// What no chip lives to see is damage, and hides none of the others.
+    fn note_sequence(&mut self, sequence: u64) {
+        if sequence < LAST_SEQUENCE {
+            self.sequence = sequence.max(self.sequence);
+        }
+    }
+
     fn note_erases(&mut self, block: Block, erases: u32) {
         let count = self.erases.entry(block).or_default();
         *count = erases.max(*count);
@@ -117,7 +127,7 @@ impl Evidence {
     ) -> Result<()> {
         if let Some(summary) = read_summary(hw, layout, self.volume, block)? {
             self.note_erases(block, summary.erases);
-            self.sequence = self.sequence.max(u64::from(summary.epoch));
+            self.note_sequence(u64::from(summary.epoch));
             self.commit(summary.committed_clock, summary.logical_len);
             // A page that was moved stands in a block that was closed later.
             let order = summary.committed_clock;
@@ -156,7 +166,7 @@ impl Evidence {
                 _ => {}
             }
             // A checkpoint that was not finished may be one ahead of all that counts.
-            self.sequence = self.sequence.max(u64::from(head.epoch));
+            self.note_sequence(u64::from(head.epoch));
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 
 use super::blocks::Blocks;
 use super::chain::{Chain, Pair};
+use super::evidence::LAST_SEQUENCE;
 use super::io::{Reading, read_metadata};
 use super::layout::{Layout, MAX_PAGE_SIZE, MIN_LOG_PAIRS, MIN_PAGE_SIZE};
 use super::log::{Group, Log, Pending};
@@ -201,9 +202,7 @@ impl FormatPlan {
         }
         self.bad.iter().for_each(|&block| blocks.set_state(block, BlockState::Bad));
         let wear = super::DEFAULT_WEAR;
-        // No chip lives to see the middle: such a number is damage, and leaves too few to go on from.
-        let sequence =
-            if self.previous.sequence < u64::from(u32::MAX / 2) { self.previous.sequence } else { 0 };
+        let sequence = if self.previous.sequence < LAST_SEQUENCE { self.previous.sequence } else { 0 };
         let directory =
             Directory { pairs: Vec::new(), map_pages: vec![NO_PAGE; layout.map_pages() as usize] };
         let map = Map::new(&layout, volume, directory, usize::MAX);
@@ -362,7 +361,10 @@ impl Previous {
         let mut previous = Self::default();
         for found in all_anchors(hw)? {
             previous.volume = previous.volume.max(Some(found.head.volume));
-            previous.sequence = previous.sequence.max(found.head.number);
+            // What no chip lives to see is damage, and hides none of the others.
+            if found.head.number < LAST_SEQUENCE {
+                previous.sequence = previous.sequence.max(found.head.number);
+            }
         }
         match PageVolume::mount(Inspected(hw), &Mount { read_only: true, ..Mount::default() }) {
             Ok(volume) if volume.has_table => {

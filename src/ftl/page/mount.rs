@@ -224,7 +224,8 @@ impl<H: FlashHardware> PageVolume<H> {
             Some(end)
                 if loaded.replayed.clean_twice
                     && !loaded.replayed.torn
-                    && prints_match(&hw, &loaded, &end)? =>
+                    && prints_match(&hw, &loaded, &end)?
+                    && can_be_filled_on(&hw, &loaded.layout, &end)? =>
             {
                 Some(end)
             }
@@ -525,6 +526,22 @@ fn prints_match<H: FlashHardware>(hw: &H, loaded: &Loaded, end: &CleanEnd) -> Re
     let Some(next) = loaded.next else { return Ok(false) };
     for (block, print) in next.into_iter().zip(end.prints) {
         if fingerprint(hw, PageAddr { block, page: 0 })? != print {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether the blocks that a clean end names can be filled on from where it says: a page that is not erased there was programmed.
+fn can_be_filled_on<H: FlashHardware>(hw: &H, layout: &Layout, end: &CleanEnd) -> Result<bool> {
+    let mut seen = BTreeSet::new();
+    for open in &end.open {
+        let is_there = open.block < layout.blocks && open.next < layout.data_pages();
+        if !is_there || !seen.insert(open.block) {
+            return Ok(false);
+        }
+        let at = PageAddr { block: Block(open.block), page: open.next };
+        if !read_metadata(hw, at)?.is_erased() {
             return Ok(false);
         }
     }

@@ -362,7 +362,8 @@ fn put_extent(
 
 fn read_extent(fields: &mut Reader<'_>, flags: u8, count: u16) -> Option<Record> {
     let address = fields.u32()?;
-    address.checked_add(u32::from(count))?;
+    // The address behind it, too: whoever counts along comes to it.
+    address.checked_add(u32::from(count) + 1)?;
     let first = if flags & IN_ORDER == 0 { None } else { Some(fields.u32()?) };
     if flags & (NEW | NEAR) == NEW | NEAR {
         return None;
