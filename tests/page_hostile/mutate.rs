@@ -284,7 +284,7 @@ fn change_anchor(payload: Vec<u8>, blocks: u32, rng: &mut SplitMix64) -> Vec<u8>
         14 => anchor.wear_threshold = small(rng, anchor.wear_threshold),
         15 => anchor.logical_len = extreme(rng, anchor.logical_len),
         16 => {
-            anchor.logical_len = rng.below(u64::from(anchor.capacity_pages).saturating_mul(PAGE as u64) + 2)
+            anchor.logical_len = rng.below(u64::from(anchor.capacity_pages).saturating_mul(PAGE as u64) + 2);
         }
         17 => anchor.clock = extreme(rng, anchor.clock),
         18 => anchor.body.0 = place(rng, blocks, anchor.body.0, 1),

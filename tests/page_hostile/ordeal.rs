@@ -381,7 +381,7 @@ fn change(volume: &mut PageVolume<SimFlash>, model: &mut Content, rng: &mut Spli
         *slot = Some(bytes.to_vec());
     }
     // The last page may be a part.
-    if let (Some(Some(last)), true) = (model.last_mut(), volume.len() % page > 0) {
+    if let (Some(Some(last)), true) = (model.last_mut(), !volume.len().is_multiple_of(page)) {
         last.truncate((volume.len() % page) as usize);
     }
     Ok(())
