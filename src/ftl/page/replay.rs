@@ -105,12 +105,14 @@ impl Replayed {
                 None => walker.log_pages(self.next_log, epoch)?,
             };
             let (before, newer) = (self.next_log, slot.newer);
-            let erased = slot.erased;
+            let (erased, torn_twin) = (slot.erased, slot.torn_twin);
             self.take(hw, slot, &mut group)?;
             if self.damage.is_some() {
                 return Ok(());
             }
             if self.next_log > before {
+                // The next page repeats it, if there is one.
+                self.torn = torn_twin;
                 self.clean_twice = self.clean.is_some() && walker.both_hold(before, epoch)?;
                 if walker.advance() {
                     continue;

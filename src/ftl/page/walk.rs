@@ -189,16 +189,19 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
     /// The log pages in this place, by number, and whether both copies are erased.
     pub(super) fn log_pages(&mut self, expected: u64, epoch: u32) -> Result<LogSlot> {
         let (at, first) = self.read(0)?;
-        let mut slot = LogSlot { pages: Vec::new(), erased: true, newer: false };
+        let mut slot = LogSlot { pages: Vec::new(), erased: true, newer: false, torn_twin: false };
         let alone = self.take_log_page(at, first, epoch, &mut slot);
         if alone == Some((expected, false)) {
             return Ok(slot);
         }
         let (twin, second) = self.read(1)?;
+        let written = !second.is_erased();
         let second = self.take_log_page(twin, second, epoch, &mut slot);
         match (alone, second) {
             (None, Some((_, false))) => self.damaged.push((at, "is damaged".into())),
             (Some((_, false)), None) => self.damaged.push((twin, "is damaged".into())),
+            // The next page, which stood there alone.
+            (Some((_, true)), None) => slot.torn_twin = written,
             _ => {}
         }
         slot.pages.sort_by_key(|(head, _)| head.number);
@@ -249,6 +252,8 @@ pub(super) struct LogSlot {
     pub(super) erased: bool,
     /// There is something of a later checkpoint.
     pub(super) newer: bool,
+    /// The page in the first block has no twin, and what was written beside it is not whole.
+    pub(super) torn_twin: bool,
 }
 
 impl LogSlot {
