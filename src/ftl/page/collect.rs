@@ -84,8 +84,8 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     fn count_emptied(&self) -> u32 {
-        let open: Vec<Block> = self.open_blocks().collect();
-        self.blocks.emptied(|block| open.contains(&block)).len() as u32
+        let stay = self.blocks_that_stay();
+        self.blocks.emptied(|block| stay.contains(&block)).len() as u32
     }
 
     /// Whether a checkpoint would leave the chain shorter.

@@ -318,14 +318,18 @@ impl<H: FlashHardware> PageVolume<H> {
         self.announced.calm();
     }
 
+    /// Blocks that are not let go, even if they hold nothing: open ones, and that whose summary proves what is committed, until
+    /// another does.
+    pub(super) fn blocks_that_stay(&self) -> Vec<Block> {
+        let proof = self.proof.block().filter(|&block| !self.blocks.info(block).failing);
+        self.open_blocks().chain(proof).collect()
+    }
+
     /// Blocks that hold nothing any more, now that this is durable, are free, or bad.
     pub(super) fn release_emptied(&mut self) -> Result<()> {
         self.coming = 0;
-        let open: Vec<Block> = self.open_blocks().collect();
-        // The summary that proves what is committed stays until another does.
-        let proof = self.proof.block().filter(|&block| !self.blocks.info(block).failing);
-        let stays = |block| open.contains(&block) || Some(block) == proof;
-        for block in self.blocks.take_emptied(stays) {
+        let stay = self.blocks_that_stay();
+        for block in self.blocks.take_emptied(|block| stay.contains(&block)) {
             if self.blocks.info(block).failing {
                 self.proof.lose(block);
                 self.retire(block)?;
