@@ -68,7 +68,7 @@ impl Layout {
             page_size,
             pages_per_block,
             blocks,
-            zone_blocks: if blocks >= 256 { 6 } else { 4 },
+            zone_blocks: 4,
             summary_pages: summary::summary_pages(page_size, pages_per_block)?,
             classes: u8::try_from(blocks / 40).unwrap_or(MAX_CLASSES).clamp(1, MAX_CLASSES),
             capacity_pages: 0,
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn most_of_a_chip_is_capacity() {
         let g1 = layout(2048, 131_072, 1024).with_capacity(0, 7).unwrap();
-        assert_eq!((g1.zone_blocks, g1.summary_pages, g1.data_pages(), g1.classes), (6, 1, 63, 8));
+        assert_eq!((g1.zone_blocks, g1.summary_pages, g1.data_pages(), g1.classes), (4, 1, 63, 8));
         assert!(g1.capacity_pages >= 65_536 * 88 / 100, "{}", g1.capacity_pages);
         let with_bad = layout(2048, 131_072, 1024).with_capacity(20, 7).unwrap();
         assert!(with_bad.capacity_pages >= 65_536 * 88 / 100, "{}", with_bad.capacity_pages);

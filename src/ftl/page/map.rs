@@ -99,17 +99,18 @@ impl Map {
 
     /// Where `logical` lies, as committed.
     pub(super) fn get<H: FlashHardware>(&self, hw: &H, logical: Lpn) -> Result<MapEntry, MapError> {
-        if let Some(entry) = self.overlay.get(&logical) {
-            return Ok(*entry);
-        }
         let (index, within) = self.place(logical);
+        // What is cached is kept up to date.
         if let Some(cached) = self.cache.get(index as usize).and_then(Once::get) {
             return Ok(cached.get(within).copied().unwrap_or(MapEntry::Unmapped));
+        }
+        if let Some(entry) = self.overlay.get(&logical) {
+            return Ok(*entry);
         }
         if self.directory.get(index as usize) == Some(&NO_PAGE) {
             return Ok(MapEntry::Unmapped);
         }
-        let entries = self.load(hw, index)?;
+        let entries = self.load_current(hw, index)?;
         let entry = entries.get(within).copied().unwrap_or(MapEntry::Unmapped);
         // Through a shared reference nothing can be given up again.
         if self.bound == usize::MAX
@@ -126,7 +127,7 @@ impl Map {
         let stored = self.directory.get(index as usize).is_some_and(|&address| address != NO_PAGE);
         let cached = self.cache.get(index as usize).is_some_and(|slot| slot.get().is_some());
         if stored && !cached && self.bound > 0 && !self.overlay.contains_key(&logical) {
-            let entries = self.load(hw, index)?;
+            let entries = self.load_current(hw, index)?;
             self.keep(index, entries);
         }
         self.get(hw, logical)
@@ -184,12 +185,17 @@ impl Map {
         Err(MapError::Damaged(format!("no copy of map page {index} is whole{reasons}")))
     }
 
-    /// Map page `index` with all that has changed.
+    /// Map page `index` with all that has changed, out of the cache.
     pub(super) fn current<H: FlashHardware>(&mut self, hw: &H, index: u32) -> Result<Entries, MapError> {
-        let mut entries = match self.cache.get_mut(index as usize).and_then(Once::take) {
-            Some(entries) => entries,
-            None => self.load(hw, index)?,
-        };
+        match self.cache.get_mut(index as usize).and_then(Once::take) {
+            Some(entries) => Ok(entries),
+            None => self.load_current(hw, index),
+        }
+    }
+
+    /// The entries of a map page as they are on flash, with all that has changed since.
+    fn load_current<H: FlashHardware>(&self, hw: &H, index: u32) -> Result<Entries, MapError> {
+        let mut entries = self.load(hw, index)?;
         let per_page = self.layout.entries_per_map_page();
         let first = index * per_page;
         for (logical, entry) in self.overlay.range(Lpn(first)..Lpn(first + per_page)) {
@@ -209,6 +215,11 @@ impl Map {
 
     pub(super) fn set(&mut self, logical: Lpn, entry: MapEntry) {
         self.overlay.insert(logical, entry);
+        let (index, within) = self.place(logical);
+        let cached = self.cache.get_mut(index as usize).and_then(Once::get_mut);
+        if let Some(slot) = cached.and_then(|entries| entries.get_mut(within)) {
+            *slot = entry;
+        }
     }
 
     /// What has changed is on flash.

@@ -92,10 +92,16 @@ impl ZoneSurvey {
             }
         }
         let newest = firsts.iter().map(|found| found.head.number).max();
+        let mut page = None;
         for first in firsts {
             // Blocks are filled one pair after the other: the newest anchor is where the newest first page is.
             if Some(first.head.number) == newest {
-                survey.newest.extend(newest_of(hw, first.at.block, Some(first))?);
+                let found = match newest_at(hw, first.at.block, page)? {
+                    Some(found) => Some((found, true)),
+                    None => newest_of(hw, first.at.block, Some(first))?,
+                };
+                page = found.as_ref().map(|(found, _)| found.at.page);
+                survey.newest.extend(found);
             } else {
                 survey.newest.push((first, true));
             }
@@ -103,6 +109,19 @@ impl ZoneSurvey {
         survey.newest.sort_by_key(|(found, _)| core::cmp::Reverse((found.head.number, found.at)));
         Ok(survey)
     }
+}
+
+/// The newest anchor of a block, if it is where its twin is, in `page`.
+fn newest_at<H: FlashHardware + ?Sized>(
+    hw: &H,
+    block: Block,
+    page: Option<u32>,
+) -> Result<Option<FoundAnchor>> {
+    let Some(page) = page.filter(|&page| page > 0) else { return Ok(None) };
+    let next = page + 1;
+    let is_last = next == hw.geometry().pages_per_block()
+        || read_anchor(hw, PageAddr { block, page: next })?.is_err_and(|reading| reading.is_erased());
+    Ok(if is_last { read_anchor(hw, PageAddr { block, page })?.ok() } else { None })
 }
 
 /// The newest anchor of a block, and whether the page after it is erased.

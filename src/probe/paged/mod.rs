@@ -25,10 +25,8 @@ use page::{MetadataPage, Verdict, Work, read_page};
 
 /// Page sizes of the format.
 const PAGE_SIZES: std::ops::RangeInclusive<u32> = 256..=32_768;
-/// The most blocks that keep anchors, and how many do in a volume of few blocks.
-const ZONE_BLOCKS: (u32, u32) = (8, 4);
-/// From so many blocks on a volume has the larger zone.
-const LARGE_VOLUME: u32 = 256;
+/// Blocks that keep anchors.
+const ZONE_BLOCKS: u32 = 4;
 /// No number of volumes needs more to be told apart.
 const MAX_VOLUMES: usize = 64;
 /// Pages besides anchors that are remembered: more tell nothing new.
@@ -38,7 +36,7 @@ const MAX_ZONE_PAGES: u32 = 8 * 16_384;
 
 /// Blocks that keep anchors in a volume of so many blocks.
 pub(super) fn zone_blocks(blocks: u32) -> u32 {
-    if blocks >= LARGE_VOLUME { ZONE_BLOCKS.0 } else { ZONE_BLOCKS.1 }
+    ZONE_BLOCKS.min(blocks)
 }
 
 /// A volume by what an anchor says.
@@ -60,7 +58,7 @@ impl Anchored {
         let geometry = Geometry::new(anchor.page_size, anchor.spare_size, block_size, anchor.blocks).ok()?;
         let cycles = Some(anchor.max_erase_cycles).filter(|&cycles| cycles > 0);
         let geometry = geometry.with_max_erase_cycles(cycles);
-        let zone_blocks = u32::from(anchor.zone_blocks).min(ZONE_BLOCKS.0);
+        let zone_blocks = u32::from(anchor.zone_blocks).min(ZONE_BLOCKS);
         let in_zone = page.head.address / geometry.pages_per_block() < zone_blocks;
         let start = page.offset.checked_sub(u64::from(page.head.address) * geometry.raw_page_size())?;
         let whole = start.is_multiple_of(geometry.raw_block_size());
