@@ -171,7 +171,7 @@ impl Engine {
 
 fn mount_page<H: FlashHardware>(hw: H, access: Access) -> PageVolume<H> {
     let read_only = access == Access::ReadOnly;
-    let mut options = page::Mount { read_only, ..page::Mount::default() };
+    let mut options = if read_only { page::Mount::for_reading() } else { page::Mount::default() };
     if let Access::Cached(pages) = access {
         options.cached_map_pages = pages;
     }
