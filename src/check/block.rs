@@ -280,15 +280,7 @@ fn mend<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<()> {
 /// Mark the blocks that the volume's table holds for bad.
 fn mark_what_the_table_says<H: FlashHardware>(hw: &mut H) -> Result<()> {
     let bad = BlockVolume::mount(Inspected(hw), &Mount { read_only: true, ..Mount::default() })?.bad_blocks();
-    for block in bad {
-        if !hw.is_bad(block)? {
-            match hw.mark_bad(block) {
-                Err(error) if !error.is_block_failure() => return Err(error.into()),
-                _ => {}
-            }
-        }
-    }
-    Ok(())
+    super::mark(hw, &bad)
 }
 
 fn mend_metadata<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<()> {

@@ -56,6 +56,8 @@ pub mod wear;
 
 use alloc::collections::BTreeSet;
 
+use crate::error::Result;
+use crate::flash::{Block, FlashHardware};
 use finding::Collector;
 pub use finding::{Checked, Finding, Severity};
 
@@ -69,4 +71,17 @@ fn merge(before: &Checked, after: &Checked) -> Checked {
         |f: &Finding| Finding { repaired: f.repair.is_some() && !left.contains(&f.key()), ..f.clone() };
     let findings = before.findings.iter().map(mended).chain(news).collect();
     Checked { findings, blocks: after.blocks, pages: after.pages, bytes: after.bytes }
+}
+
+/// Mark `bad` blocks on the chip, those that are not yet; one that takes no mark is left without.
+fn mark<H: FlashHardware>(hw: &mut H, bad: &[Block]) -> Result<()> {
+    for &block in bad {
+        if !hw.is_bad(block)? {
+            match hw.mark_bad(block) {
+                Err(error) if !error.is_block_failure() => return Err(error.into()),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
 }

@@ -512,13 +512,5 @@ fn mark_what_the_table_says<H: FlashHardware>(hw: &mut H) -> Result<()> {
     let bad: Vec<Block> =
         hw.geometry().iter_blocks().filter(|&block| volume.is_bad_by_table(block)).collect();
     drop(volume);
-    for block in bad {
-        if !hw.is_bad(block)? {
-            match hw.mark_bad(block) {
-                Err(error) if !error.is_block_failure() => return Err(error.into()),
-                _ => {}
-            }
-        }
-    }
-    Ok(())
+    super::mark(hw, &bad)
 }

@@ -7,7 +7,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::PageVolume;
-use super::layout::Ppn;
+use super::layout::{Layout, Ppn};
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashHardware, PageAddr};
 use crate::ftl::gc::{self, Heat};
@@ -35,6 +35,18 @@ pub(super) struct Chain {
 }
 
 impl Chain {
+    /// A chain that goes on in a pair of its own, whatever is left of the last one.
+    pub(super) fn at_end_of_pair(layout: &Layout, pairs: Vec<Pair>, next: Option<Pair>) -> Self {
+        Self {
+            pair: [Block(0); 2],
+            slot: layout.pages_per_block,
+            half: false,
+            upcoming: next.into_iter().collect(),
+            pairs,
+            failed: None,
+        }
+    }
+
     pub(super) fn next_pair(&self) -> NextPair {
         self.upcoming.front().map_or(NextPair::NONE, |[a, b]| NextPair(a.0, b.0))
     }

@@ -3,7 +3,7 @@
 //! Where a volume was, its erase counts and bad blocks are carried over. A page-mapped one that mounts stays as it is until
 //! the new anchor is durable: a cut at any moment leaves the old volume or the new one.
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -239,14 +239,7 @@ impl FormatPlan {
             blocks,
             open: vec![None; usize::from(layout.classes)],
             announced: Announced::none(),
-            chain: Chain {
-                pair: [Block(0); 2],
-                slot: layout.pages_per_block,
-                half: false,
-                upcoming: VecDeque::new(),
-                pairs: Vec::new(),
-                failed: None,
-            },
+            chain: Chain::at_end_of_pair(&layout, Vec::new(), None),
             zone: Zone { in_doubt: true, ..Zone::default() },
             log: Log::begin(1),
             pending: Pending::default(),

@@ -1,6 +1,6 @@
 //! From what a chip holds to a mounted volume: which anchor to use, and how far to believe it. Mounting changes nothing.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -286,14 +286,7 @@ impl<H: FlashHardware> PageVolume<H> {
             blocks,
             open,
             announced,
-            chain: Chain {
-                pair: [Block(0); 2],
-                slot: layout.pages_per_block,
-                half: false,
-                upcoming: next.into_iter().collect::<VecDeque<_>>(),
-                pairs: all,
-                failed: None,
-            },
+            chain: Chain::at_end_of_pair(&layout, all, next),
             zone,
             log: Log {
                 pages: replayed.pages,
