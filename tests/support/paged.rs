@@ -264,10 +264,15 @@ pub(crate) fn overwrite(
     let page = u64::from(volume.layout().page_size);
     let mut staged = content.to_vec();
     for n in 0..writes {
-        let logical = rng.below((content.len() as u64).div_ceil(page));
-        let length = page.min(content.len() as u64 - logical * page);
-        let data = bytes(rng, length);
-        volume.write(logical * page, &data)?;
+        // Whole pages only: they are placed at once, so a batch that is committed early is all that was written before.
+        let logical = rng.below(content.len() as u64 / page);
+        let data = bytes(rng, page);
+        let commits = volume.commits();
+        let written = volume.write(logical * page, &data);
+        if volume.commits() > commits {
+            content.copy_from_slice(&staged);
+        }
+        written?;
         staged[(logical * page) as usize..][..data.len()].copy_from_slice(&data);
         if rng.below(4) == 0 || n + 1 == writes {
             volume.sync()?;

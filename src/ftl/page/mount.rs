@@ -24,7 +24,7 @@ use crate::ftl::gc::Heat;
 use crate::ftl::wear::WearPolicy;
 use crate::ftl::{CopyState, MetadataCopy};
 use crate::onflash::paged::head::Kind;
-use crate::onflash::paged::log::flags;
+use crate::onflash::paged::log::{OpenBlock, flags};
 use crate::onflash::paged::tables::{BlockState, BlockTable, Directory};
 
 /// A checkpoint with its log, as it can be mounted.
@@ -225,7 +225,7 @@ impl<H: FlashHardware> PageVolume<H> {
                 if loaded.replayed.clean_twice
                     && !loaded.replayed.torn
                     && prints_match(&hw, &loaded, &end)?
-                    && can_be_filled_on(&hw, &loaded.layout, &end)? =>
+                    && can_be_filled_on(&loaded.layout, &end) =>
             {
                 Some(end)
             }
@@ -525,20 +525,11 @@ fn prints_match<H: FlashHardware>(hw: &H, loaded: &Loaded, end: &CleanEnd) -> Re
     Ok(true)
 }
 
-/// Whether the blocks that a clean end names can be filled on from where it says: a page that is not erased there was programmed.
-fn can_be_filled_on<H: FlashHardware>(hw: &H, layout: &Layout, end: &CleanEnd) -> Result<bool> {
+/// Whether the blocks that a clean end names to be filled on can be such.
+fn can_be_filled_on(layout: &Layout, end: &CleanEnd) -> bool {
     let mut seen = BTreeSet::new();
-    for open in &end.open {
-        let is_there = open.block < layout.blocks && open.next < layout.data_pages();
-        if !is_there || !seen.insert(open.block) {
-            return Ok(false);
-        }
-        let at = PageAddr { block: Block(open.block), page: open.next };
-        if !read_metadata(hw, at)?.is_erased() {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    let fits = |open: &OpenBlock| open.block < layout.blocks && open.next < layout.data_pages();
+    end.open.iter().all(|open| fits(open) && seen.insert(open.block))
 }
 
 /// Whether something was written after the checkpoint in force was followed by another, whose anchor is gone; what shows it.

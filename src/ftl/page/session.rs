@@ -13,7 +13,7 @@ use crate::onflash::paged::log::{CLEAN_FIXED, OPEN_LEN, OpenBlock, Record, room}
 use crate::onflash::paged::tables::BlockState;
 
 /// Log pages that a clean end leaves to the next mount.
-const MAX_PAGES_AT_END: u32 = 6;
+const MAX_PAGES_AT_END: u32 = 5;
 
 impl<H: FlashHardware> PageVolume<H> {
     /// Be ready to write: until now nothing has been changed.
@@ -30,6 +30,7 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// Go on where a session ended well: once it is durable that this one has begun, its blocks are filled on.
     fn go_on(&mut self) -> Result<()> {
+        self.close_programmed()?;
         self.count_doubtful_erases()?;
         let opened = self.turn_over().and_then(|()| {
             let pages = encode_group([Record::Session].into(), room(self.layout.page_size), 0);
@@ -44,6 +45,18 @@ impl<H: FlashHardware> PageVolume<H> {
             }
             Err(error) => Err(self.in_doubt(error)),
         }
+    }
+
+    /// Of the blocks that are to be filled on, those whose next page is not erased are not.
+    fn close_programmed(&mut self) -> Result<()> {
+        for class in 0..self.open.len() {
+            let Some(block) = self.open[class] else { continue };
+            let page = self.blocks.lists.get(&block).map_or(0, Vec::len) as u32;
+            if !read_metadata(&self.hw, PageAddr { block, page })?.is_erased() {
+                self.open[class] = None;
+            }
+        }
+        Ok(())
     }
 
     /// A session that was cut short as it began may have erased a block of the next pair, which shows unless it was erased before,
