@@ -133,6 +133,7 @@ fn the_worked_map_page_is_what_the_text_says() {
     let entries = [at, MapEntry::Unmapped, MapEntry::Lost];
     let place = |head| Head { number: 8, address: address(18, 0), erases: 2, ..head };
     let next = NextPair(23, 24);
+    let entries = entries.map(map::PackedEntry::from);
     let payload = assert_page("A worked map page", Kind::Map, place, &map::encode(next, &entries));
     assert_eq!(map::decode(&payload), Ok(entries.to_vec()));
     let (per_page, capacity) = (map::entries_per_page(256), 211u32);

@@ -411,18 +411,18 @@ fn change_map(payload: Vec<u8>, blocks: u32, rng: &mut SplitMix64) -> Vec<u8> {
     }
     let (a, b) = (rng.below(entries.len() as u64) as usize, rng.below(entries.len() as u64) as usize);
     match rng.below(8) {
-        0 => entries[a] = MapEntry::Unmapped,
-        1 => entries[a] = MapEntry::Lost,
+        0 => entries[a] = MapEntry::Unmapped.into(),
+        1 => entries[a] = MapEntry::Lost.into(),
         2 => entries[a] = entries[b],
         3 => entries.swap(a, b),
-        4 => entries.fill(MapEntry::At { address: place(rng, blocks, 0, PAGES), crc: 0 }),
+        4 => entries.fill(MapEntry::At { address: place(rng, blocks, 0, PAGES), crc: 0 }.into()),
         5 => drop(entries.pop()),
         _ => {
-            let crc = match entries[a] {
+            let crc = match entries[a].unpack() {
                 MapEntry::At { crc, .. } => crc,
                 _ => 7,
             };
-            entries[a] = MapEntry::At { address: place(rng, blocks, 0, PAGES), crc };
+            entries[a] = MapEntry::At { address: place(rng, blocks, 0, PAGES), crc }.into();
         }
     }
     map::encode(next, &entries)

@@ -283,7 +283,7 @@ impl<H: FlashHardware> PageVolume<H> {
 
     fn write_map_page(&mut self, index: u32) -> Result<()> {
         let entries = self.map.current(&self.hw, index)?;
-        let address = match entries.iter().all(|entry| *entry == MapEntry::Unmapped) {
+        let address = match entries.iter().all(|entry| entry.unpack() == MapEntry::Unmapped) {
             true => NO_PAGE,
             false => {
                 let page = self.body_page(Kind::Map, u64::from(index));

@@ -12,7 +12,7 @@ use super::log::extents;
 use crate::flash::{Block, FlashError, FlashHardware};
 use crate::onflash::paged::head::Kind;
 use crate::onflash::paged::log::{Record, Written};
-use crate::onflash::paged::map::{MapEntry, decode};
+use crate::onflash::paged::map::{MapEntry, PackedEntry, decode};
 use crate::onflash::paged::tables::Directory;
 use crate::onflash::paged::{LOST_PAGE, NO_PAGE};
 
@@ -22,7 +22,7 @@ use core::cell::OnceCell as Once;
 use std::sync::OnceLock as Once;
 
 /// The entries of a map page.
-pub(super) type Entries = Box<[MapEntry]>;
+pub(super) type Entries = Box<[PackedEntry]>;
 
 #[derive(Clone, Debug)]
 pub(super) struct Map {
@@ -102,7 +102,7 @@ impl Map {
         let (index, within) = self.place(logical);
         // What is cached is kept up to date.
         if let Some(cached) = self.cache.get(index as usize).and_then(Once::get) {
-            return Ok(cached.get(within).copied().unwrap_or(MapEntry::Unmapped));
+            return Ok(entry_of(cached, within));
         }
         if let Some(entry) = self.overlay.get(&logical) {
             return Ok(*entry);
@@ -111,7 +111,7 @@ impl Map {
             return Ok(MapEntry::Unmapped);
         }
         let entries = self.load_current(hw, index)?;
-        let entry = entries.get(within).copied().unwrap_or(MapEntry::Unmapped);
+        let entry = entry_of(&entries, within);
         // Through a shared reference nothing can be given up again.
         if self.bound == usize::MAX
             && let Some(slot) = self.cache.get(index as usize)
@@ -158,7 +158,7 @@ impl Map {
         let expected = (self.layout.capacity_pages - first).min(self.layout.entries_per_map_page()) as usize;
         let address = self.directory.get(index as usize).copied().unwrap_or(NO_PAGE);
         let Some(page) = self.layout.physical(address) else {
-            return Ok(alloc::vec![MapEntry::Unmapped; expected].into());
+            return Ok(alloc::vec![MapEntry::Unmapped.into(); expected].into());
         };
         let at = self.layout.page_addr(page);
         let twin = self.twins.get(&at.block).map(|&block| crate::flash::PageAddr { block, ..at });
@@ -200,7 +200,7 @@ impl Map {
         let first = index * per_page;
         for (logical, entry) in self.overlay.range(Lpn(first)..Lpn(first + per_page)) {
             if let Some(slot) = entries.get_mut((logical.0 - first) as usize) {
-                *slot = *entry;
+                *slot = (*entry).into();
             }
         }
         Ok(entries)
@@ -218,7 +218,7 @@ impl Map {
         let (index, within) = self.place(logical);
         let cached = self.cache.get_mut(index as usize).and_then(Once::get_mut);
         if let Some(slot) = cached.and_then(|entries| entries.get_mut(within)) {
-            *slot = entry;
+            *slot = entry.into();
         }
     }
 
@@ -262,6 +262,10 @@ impl Map {
             && self.overlay.range(logical..Lpn(next)).next().is_none();
         empty.then_some(Lpn(next))
     }
+}
+
+fn entry_of(entries: &Entries, within: usize) -> MapEntry {
+    entries.get(within).map_or(MapEntry::Unmapped, |entry| entry.unpack())
 }
 
 /// The physical page an entry points to, if it is one.

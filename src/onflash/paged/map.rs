@@ -25,6 +25,33 @@ pub enum MapEntry {
     },
 }
 
+/// An entry in the eight bytes that it has on flash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackedEntry(u64);
+
+impl PackedEntry {
+    /// What it says.
+    #[must_use]
+    pub fn unpack(self) -> MapEntry {
+        match self.0 as u32 {
+            NO_PAGE => MapEntry::Unmapped,
+            LOST_PAGE => MapEntry::Lost,
+            address => MapEntry::At { address, crc: (self.0 >> 32) as u32 },
+        }
+    }
+}
+
+impl From<MapEntry> for PackedEntry {
+    fn from(entry: MapEntry) -> Self {
+        let (address, crc) = match entry {
+            MapEntry::Unmapped => (NO_PAGE, 0),
+            MapEntry::Lost => (LOST_PAGE, 0),
+            MapEntry::At { address, crc } => (address, crc),
+        };
+        Self(u64::from(crc) << 32 | u64::from(address))
+    }
+}
+
 /// Entries a map page holds.
 #[must_use]
 pub fn entries_per_page(page_size: u32) -> u32 {
@@ -33,17 +60,11 @@ pub fn entries_per_page(page_size: u32) -> u32 {
 
 /// The payload of a map page.
 #[must_use]
-pub fn encode(next: NextPair, entries: &[MapEntry]) -> Vec<u8> {
+pub fn encode(next: NextPair, entries: &[PackedEntry]) -> Vec<u8> {
     let mut out = Vec::with_capacity(NextPair::LEN + entries.len() * ENTRY_LEN);
     next.put(&mut out);
     for entry in entries {
-        let (address, crc) = match *entry {
-            MapEntry::Unmapped => (NO_PAGE, 0),
-            MapEntry::Lost => (LOST_PAGE, 0),
-            MapEntry::At { address, crc } => (address, crc),
-        };
-        out.put_u32(address);
-        out.put_u32(crc);
+        out.put_u64(entry.0);
     }
     out
 }
@@ -52,20 +73,12 @@ pub fn encode(next: NextPair, entries: &[MapEntry]) -> Vec<u8> {
 ///
 /// # Errors
 /// When it is not made of entries.
-pub fn decode(payload: &[u8]) -> Result<Vec<MapEntry>, PageError> {
+pub fn decode(payload: &[u8]) -> Result<Vec<PackedEntry>, PageError> {
     let mut fields = Reader(payload);
     NextPair::read(&mut fields).ok_or(PageError::Malformed("length"))?;
     let (entries, rest) = fields.0.as_chunks::<ENTRY_LEN>();
     if !rest.is_empty() {
         return Err(PageError::Malformed("length"));
     }
-    let entry = |bytes: &[u8; ENTRY_LEN]| {
-        let word = u64::from_le_bytes(*bytes);
-        match word as u32 {
-            NO_PAGE => MapEntry::Unmapped,
-            LOST_PAGE => MapEntry::Lost,
-            address => MapEntry::At { address, crc: (word >> 32) as u32 },
-        }
-    };
-    Ok(entries.iter().map(entry).collect())
+    Ok(entries.iter().map(|bytes| PackedEntry(u64::from_le_bytes(*bytes))).collect())
 }

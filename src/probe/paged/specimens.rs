@@ -86,7 +86,7 @@ impl Shape {
     }
 
     pub(in crate::probe) fn put_map_pages(self, image: &mut [u8], block: u32, count: u32) {
-        let payload = map::encode(NextPair::NONE, &[map::MapEntry::Unmapped; 9]);
+        let payload = map::encode(NextPair::NONE, &[map::MapEntry::Unmapped.into(); 9]);
         (0..count).for_each(|page| self.put(image, Kind::Map, block, page, &payload));
     }
 
