@@ -189,6 +189,7 @@ impl<S: ReadAt + ?Sized> Chip<'_, S> {
 mod tests {
     use super::BlockMark::{FactoryBad, Good, Reserved, Worn};
     use super::*;
+    use crate::prng::SplitMix64;
 
     const SAMPLE: &[u8] =
         include_bytes!("../../testdata/linux-mtd/linux61_bbt_oob_2048+64_block14+15_page0.raw");
@@ -375,5 +376,31 @@ mod tests {
             }
         }
         assert!(find_bbt(&Broken, &geometry(16), 0, None).is_err());
+    }
+
+    #[test]
+    fn whatever_a_chip_holds_its_table_speaks_of_its_own_blocks() {
+        let mut rng = SplitMix64::new(3);
+        let mut found = 0;
+        for _ in 0..2000 {
+            let sizes = [1u32, 5, 8, 16, 64];
+            let mut pick = || sizes[rng.below(5) as usize];
+            let (page, spare, pages, blocks) = (pick(), pick() - 1, pick(), pick());
+            let geometry = Geometry::new(page, spare, page * pages, blocks).unwrap();
+            let mut bytes = vec![0xFF; (geometry.raw_size() + rng.below(100)) as usize];
+            for _ in 0..rng.below(8) {
+                let at = rng.below(bytes.len() as u64) as usize;
+                let header = [b"Bbt0\x01", b"1tbB\x02"][rng.below(2) as usize];
+                bytes[at..].iter_mut().zip(header).for_each(|(byte, &new)| *byte = new);
+            }
+            let start = rng.below(20);
+            bytes.truncate(bytes.len() - rng.below(20).min(bytes.len() as u64) as usize);
+            let marker = BadBlockMarker { pages: vec![0, 1], byte: rng.below(20) as u32, len: 1 };
+            let Some(bbt) = find_bbt(&bytes, &geometry, start, Some(&marker)).unwrap() else { continue };
+            found += 1;
+            assert!(bbt.current.block.0 < blocks && bbt.current.offset < bytes.len() as u64);
+            assert!(bbt.bad_blocks().all(|(block, mark)| block.0 < blocks && bbt.mark(block) == Some(mark)));
+        }
+        assert!(found > 20, "{found}");
     }
 }
