@@ -23,11 +23,9 @@ pub(super) fn parse(bytes: &[u8], geometry: &Geometry) -> Result<Vec<Block>, Bad
         Reader { geometry, line: 0, bad: BTreeSet::new(), counted: None, known: false, in_list: false };
     for line in bytes.split(|&byte| byte == b'\n') {
         reader.line += 1;
-        // Tools that show how far they are go back to the start of the line.
-        for text in line.split(|&byte| byte == b'\r').map(<[u8]>::trim_ascii) {
-            if !text.is_empty() {
-                reader.read(text)?;
-            }
+        let text = line.trim_ascii();
+        if !text.is_empty() {
+            reader.read(text)?;
         }
     }
     reader.finish()
