@@ -321,7 +321,8 @@ mod tests {
         image.marker = Some(BadBlockMarker { pages: vec![0], byte: 5, len: 4 });
         assert_eq!(place_of(&image), 15);
         // Nor does one that the chip has no room for.
-        image.marker = Some(BadBlockMarker { pages: vec![4], byte: 0, len: u32::MAX });
+        image.page(15, 1)[0] = 0;
+        image.marker = Some(BadBlockMarker { pages: vec![0], byte: 64, len: 1 });
         assert_eq!(place_of(&image), 15);
     }
 

@@ -252,7 +252,7 @@ fn long_lines_take_no_long_time() {
 
 #[test]
 fn whatever_it_says_no_block_is_named_that_the_chip_does_not_have() {
-    const WORDS: [&str; 24] = [
+    const WORDS: [&str; 25] = [
         "bad",
         "Bad",
         "BAD",
@@ -268,6 +268,7 @@ fn whatever_it_says_no_block_is_named_that_the_chip_does_not_have() {
         "list",
         "failed",
         "0x20000",
+        "0x8000000",
         "00020000",
         "7",
         "5:",
