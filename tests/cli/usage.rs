@@ -142,7 +142,7 @@ fn a_chip_that_is_not_known_is_answered_with_those_of_similar_names() {
     for (typed, similar) in [("W25N", "W25N512GW, W25N01GV, "), ("w25n01gvzeig", "similar: W25N01GV")] {
         bench.run(&format!("mount-check a.img --chip {typed}")).exits(16).says(similar);
     }
-    for typed in ["X", "Ü25N01GV", "''"] {
+    for typed in ["X", "W25N01GÜV", "''"] {
         let refused = bench.shell(&format!("$NANDIMG mount-check a.img --chip {typed}")).exits(16);
         assert!(refused.stderr.contains("--chip help") && !refused.stderr.contains("similar"), "{refused:?}");
     }
