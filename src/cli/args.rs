@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use nandimg::flash::chips::{CHIPS, Chip};
+use nandimg::flash::chips::{CHIPS, Chip, Kind};
+
+use super::output;
 
 /// The image, and what is known of its chip.
 #[derive(Debug, Args)]
@@ -45,18 +47,39 @@ pub(crate) struct GeometryArgs {
 }
 
 fn parse_chip(name: &str) -> Result<&'static Chip, String> {
-    Chip::by_name(name).ok_or_else(|| format!("the chips known are:\n{}", list_chips()))
+    Chip::by_name(name).ok_or_else(|| {
+        let similar = |chip: &&Chip| {
+            let len = chip.name.len().min(name.len());
+            len > 0 && name.get(..len).is_some_and(|start| start.eq_ignore_ascii_case(&chip.name[..len]))
+        };
+        let names: Vec<_> = CHIPS.iter().filter(similar).map(|chip| chip.name).collect();
+        let hint = if names.is_empty() { String::new() } else { format!("; similar: {}", names.join(", ")) };
+        format!("no chip is known by that name, \"--chip help\" lists them{hint}")
+    })
 }
 
-/// The chips known by name, a line each.
+/// A table of the chips known by name.
 pub(crate) fn list_chips() -> String {
-    let describe = |chip: &Chip| {
-        let shape =
-            format!("{}+{} x {} x {}", chip.page_size, chip.spare_size, chip.pages_per_block, chip.blocks);
-        format!("{:<16} {:<40} {shape}", chip.name, chip.description)
-    };
-    let heading = format!("{:<16} {:<40} page+spare x pages x blocks", "NAME", "CHIP");
-    std::iter::once(heading).chain(CHIPS.iter().map(describe)).collect::<Vec<_>>().join("\n")
+    const HEADER: [&str; 9] =
+        ["part", "chip", "page+spare", "pages/block", "blocks", "size", "ECC", "erase cycles", "bad at most"];
+    let mut table = output::table(&HEADER);
+    for chip in CHIPS {
+        // What cannot be is told apart from what is not known.
+        let known = |fact: Option<String>| fact.unwrap_or_else(|| "?".to_string());
+        let of_nand = |fact| if chip.kind == Kind::SpiNor { "-".to_string() } else { known(fact) };
+        table.add_row([
+            chip.name.to_string(),
+            format!("{} {}", chip.maker, chip.kind),
+            format!("{}+{}", chip.page_size, chip.spare_size),
+            chip.pages_per_block.to_string(),
+            chip.blocks.to_string(),
+            output::size(chip.size()),
+            of_nand(chip.ecc.map(|ecc| ecc.to_string())),
+            known(chip.max_erase_cycles.map(|cycles| cycles.to_string())),
+            of_nand(chip.max_bad_blocks().map(|blocks| blocks.to_string())),
+        ]);
+    }
+    format!("{table}\n? is what no source tells; an x in a name stands for any letter or digit")
 }
 
 /// A number of bytes: decimal or hex, with a binary suffix (`2KiB`, `128k`, `1MiB`, `4M`).

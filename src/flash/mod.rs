@@ -3,6 +3,8 @@
 //! [`FlashHardware`] is the whole contract. A raw image in a file ([`image`]) and a simulator in RAM ([`sim`])
 //! implement it; [`faults`] wraps either and breaks it on purpose. Nothing here knows of an FTL.
 
+#[cfg(feature = "std")]
+pub mod bad_map;
 pub mod blank;
 #[cfg(feature = "std")]
 pub mod chip_file;

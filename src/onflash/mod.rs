@@ -6,4 +6,5 @@
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
 pub mod ftlj;
+pub mod linux_bbt;
 pub mod paged;

@@ -6,12 +6,14 @@
 mod foreign;
 mod ftlj;
 mod layouts;
+mod linux_bbt;
 mod magic;
 mod paged;
 mod source;
 mod volumes;
 
 pub use foreign::{Foreign, recognise};
+pub use linux_bbt::{BbtCopy, FoundBbt, find_bbt};
 pub use source::ReadAt;
 pub use volumes::{Format, FoundVolume, Hints, Search, Seen, Traces, find_volumes, look_at};
 

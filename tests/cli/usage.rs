@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::process::Stdio;
 
+use nandimg::flash::chips::CHIPS;
+
 use crate::support::{Bench, NANDIMG};
 
 #[test]
@@ -122,9 +124,27 @@ fn chip_help_lists_the_chips_whatever_else_is_given() {
     let bench = Bench::new();
     for line in ["format --chip help", "mount-check missing.img --chip help", "read x --chip=help"] {
         let list = bench.run(line).exits(0).text();
-        for chip in ["MX30LF1G08AA", "MT29F1G01ABAFD", "W25Q128JV"] {
-            assert!(list.contains(chip), "{line}: {list}");
-        }
+        let row = |name: &str| list.lines().find(|row| row.split_whitespace().next() == Some(name));
+        assert!(CHIPS.iter().all(|chip| row(chip.name).is_some()), "{line}: {list}");
+        let cells = |name| row(name).unwrap().split_whitespace().skip(1).collect::<Vec<_>>().join(" ");
+        assert_eq!(
+            cells("MT29F1G01ABAFD"),
+            "Micron SPI NAND 2048+128 64 1024 128 MiB 8/512 on-die 100000 20"
+        );
+        assert_eq!(cells("GD5F1GQ4UExxG"), "GigaDevice SPI NAND 2048+128 64 1024 128 MiB ? ? 20");
+        assert_eq!(cells("W25Q128JV"), "Winbond SPI NOR 256+0 16 4096 16 MiB - ? -");
+    }
+}
+
+#[test]
+fn a_chip_that_is_not_known_is_answered_with_those_of_similar_names() {
+    let bench = Bench::new();
+    for (typed, similar) in [("W25N", "W25N512GW, W25N01GV, "), ("w25n01gvzeig", "similar: W25N01GV")] {
+        bench.run(&format!("mount-check a.img --chip {typed}")).exits(16).says(similar);
+    }
+    for typed in ["X", "W25N01GÜV", "''"] {
+        let refused = bench.shell(&format!("$NANDIMG mount-check a.img --chip {typed}")).exits(16);
+        assert!(refused.stderr.contains("--chip help") && !refused.stderr.contains("similar"), "{refused:?}");
     }
 }
 

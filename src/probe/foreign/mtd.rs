@@ -3,6 +3,7 @@
 use super::super::layouts::PageLayout;
 use super::head::{Head, Hit, Role, Strength, crc_unfinished};
 use super::signature::{Place, Signature};
+use crate::onflash::linux_bbt::{Header, Placement, SEARCHED_BLOCKS};
 
 pub(super) const SIGNATURES: &[Signature] = &[
     Signature { name: "ubi", magic: b"UBI#", at: 0, place: Place::Page, check: ubi },
@@ -98,26 +99,26 @@ fn yaffs2_name(head: &Head<'_>, may_be_empty: bool) -> bool {
     ended && printable && (may_be_empty || !name.is_empty())
 }
 
-/// The bad-block table lies in the last four blocks; those of the largest blocks in use take this many bytes.
-pub(super) const BBT_WITHIN: u64 = 4 * (4 << 20) * 9 / 8;
+/// The bad-block table lies in the last blocks; those of the largest blocks in use take this many bytes.
+pub(super) const BBT_WITHIN: u64 = SEARCHED_BLOCKS as u64 * (4 << 20) * 9 / 8;
 
-/// The bad-block table of Linux in the first page of a block: `Bbt0`, its mirror `1tbB`, at spare byte 8 with the
-/// version in byte 12 and the table in the data; or, without spare bytes, signature, version and table in the data.
-/// Two bits a block, 11 for a good one, padded with FF (Linux drivers/mtd/nand/raw/nand_bbt.c).
+/// The bad-block table of Linux in the first page of a block ([`linux_bbt`](crate::onflash::linux_bbt)).
 ///
 /// Most blocks are good, so most bits are set. The table says nothing of what else the image holds.
 pub(super) fn bad_block_table(head: &Head<'_>, layout: PageLayout) -> Option<Hit> {
-    let is_table = |signature: usize, table: usize| {
-        let ones =
-            || head.range(table, 64).map(|bytes| bytes.iter().map(|byte| byte.count_ones()).sum::<u32>());
-        matches!(head.range(signature, 4), Some(b"Bbt0" | b"1tbB"))
-            && head.byte(signature + 4).is_some_and(|version| !matches!(version, 0 | 0xFF))
+    let page = usize::try_from(layout.page).ok()?;
+    let is_table = |placement: Placement, area: usize| {
+        let header = || Header::decode(placement, head.range(area, placement.header().end)?);
+        let ones = || {
+            let bytes = head.range(placement.table_at(), 64)?;
+            Some(bytes.iter().map(|byte| byte.count_ones()).sum::<u32>())
+        };
+        header().is_some_and(|header| !matches!(header.version, 0 | 0xFF))
             && ones().is_some_and(|ones| ones >= 64 * 6)
     };
-    let page = usize::try_from(layout.page).ok()?;
-    let evidence = if is_table(0, 5) {
+    let evidence = if is_table(Placement::InBand, 0) {
         "its signature at the start of a page, before a table of mostly good blocks"
-    } else if layout.spare >= 16 && is_table(page + 8, 0) {
+    } else if layout.spare >= 16 && is_table(Placement::Spare, page) {
         "its signature in the spare bytes of a page with a table of mostly good blocks"
     } else {
         return None;
