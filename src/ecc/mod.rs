@@ -27,6 +27,7 @@ pub struct Uncorrectable;
 
 /// One error-correcting code over steps of bytes.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "few are made, and each has tables many times as large")]
 pub enum Code {
     /// One bit a step.
     Hamming(Hamming),

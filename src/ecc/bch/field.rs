@@ -36,6 +36,11 @@ impl Field {
         Some(Self { powers, logs })
     }
 
+    /// m.
+    pub(super) fn degree(&self) -> usize {
+        self.logs.len().ilog2() as usize
+    }
+
     /// Elements other than 0.
     pub(super) fn order(&self) -> usize {
         self.powers.len()
@@ -48,16 +53,20 @@ impl Field {
     }
 
     /// The logarithm of an element that is not 0.
-    pub(super) fn log(&self, element: u16) -> usize {
-        usize::from(self.logs[usize::from(element)])
+    pub(super) fn log(&self, element: u16) -> u16 {
+        self.logs[usize::from(element)]
     }
 
     pub(super) fn mul(&self, a: u16, b: u16) -> u16 {
-        if a == 0 || b == 0 { 0 } else { self.power(self.log(a) + self.log(b)) }
+        if a == 0 || b == 0 { 0 } else { self.power(usize::from(self.log(a)) + usize::from(self.log(b))) }
     }
 
     /// a / b, for b other than 0.
     pub(super) fn div(&self, a: u16, b: u16) -> u16 {
-        if a == 0 { 0 } else { self.power(self.log(a) + self.order() - self.log(b)) }
+        if a == 0 {
+            0
+        } else {
+            self.power(usize::from(self.log(a)) + self.order() - usize::from(self.log(b)))
+        }
     }
 }

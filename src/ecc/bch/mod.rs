@@ -7,17 +7,21 @@
 //!
 //! How a codeword becomes bytes is this module's; [`encode`] makes the parity, [`decode`] finds the flips.
 
+mod decode;
 mod encode;
 mod field;
 mod generator;
+mod roots;
 mod words;
 
 use alloc::vec;
+use alloc::vec::Vec;
 use core::fmt;
 
 use thiserror::Error;
 
 use super::Uncorrectable;
+use decode::Decoder;
 use encode::Remainders;
 use field::Field;
 use words::Words;
@@ -118,8 +122,8 @@ pub enum CodeError {
 pub struct Bch {
     params: BchParams,
     ecc_bits: usize,
-    field: Field,
     remainders: Remainders,
+    decoder: Decoder,
     /// What the parity is XORed with where it is stored.
     mask: Words,
     /// The bits of the ECC that are of the code.
@@ -156,7 +160,8 @@ impl Bch {
             return Err(CodeError::Length { data_len, ecc_bits, m });
         };
         let remainders = Remainders::new(&generator, params.reverse_bits);
-        let mut code = Self { params, ecc_bits, field, remainders, mask: [0; _], code_bits: [0; _] };
+        let decoder = Decoder::new(field, ecc_bits, t as usize);
+        let mut code = Self { params, ecc_bits, remainders, decoder, mask: [0; _], code_bits: [0; _] };
         code.code_bits = code.placed(code.turned(words::ones(ecc_bits)));
         if params.erased_mask {
             let erased = code.parity(&vec![0xFF; data_len]);
@@ -209,11 +214,33 @@ impl Bch {
         assert_eq!(ecc.len(), self.ecc_len(), "the length of the ECC");
         let parity = self.parity(data);
         let difference = words::and(&words::xor(&parity, &words::load(ecc)), &self.code_bits);
-        if difference != [0; _] {
-            return Err(Uncorrectable);
+        let degrees = if difference == [0; _] { Vec::new() } else { self.flips(&difference, data.len())? };
+        // The ECC as read, with pad bits as they should be.
+        words::store(&words::xor(&parity, &difference), ecc);
+        for degree in degrees.iter().map(|degree| usize::from(*degree)) {
+            match degree.checked_sub(self.ecc_bits) {
+                Some(above) => self.flip(data, 8 * data.len() - 1 - above),
+                None => self.flip(ecc, self.pad_before() as usize + self.ecc_bits - 1 - degree),
+            }
         }
-        words::store(&parity, ecc);
-        Ok(0)
+        Ok(degrees.len() as u32)
+    }
+
+    /// The degrees of the flipped bits of a step of `data_len` bytes.
+    fn flips(&self, difference: &Words, data_len: usize) -> Result<Vec<u16>, Uncorrectable> {
+        let difference = words::earlier(&self.turned(*difference), self.pad_before());
+        let degrees = self.decoder.flips(&difference).ok_or(Uncorrectable)?;
+        // A flip among the bits that are not stored is none.
+        let bits = self.ecc_bits + 8 * data_len;
+        if degrees.iter().any(|degree| usize::from(*degree) >= bits) {
+            Err(Uncorrectable)
+        } else {
+            Ok(degrees)
+        }
+    }
+
+    fn flip(&self, bytes: &mut [u8], bit: usize) {
+        bytes[bit / 8] ^= if self.params.reverse_bits { 1 << (bit % 8) } else { 0x80 >> (bit % 8) };
     }
 
     /// The parity of `data` as it is stored.
