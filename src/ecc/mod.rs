@@ -11,14 +11,11 @@ mod bch;
 mod erased;
 mod hamming;
 
-pub use bch::{Align, Bch, BchParams, CodeError, default_polynomial};
+pub use bch::{Align, Bch, BchParams, CodeError, MAX_STRENGTH, default_polynomial};
 pub use erased::{count_zero_bits, is_erased};
 pub use hamming::{Hamming, HammingOrder, HammingStep};
 
 use thiserror::Error;
-
-/// The most flips a step that any code here corrects.
-pub const MAX_STRENGTH: u32 = bch::MAX_STRENGTH;
 
 /// A step with more flips than its code corrects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

@@ -25,16 +25,25 @@ pub(super) struct Decoder {
     roots: RootFinder,
     /// Flips that are found.
     t: usize,
-    /// For each bit of the parity, the first one first, its share in S_1, S_3, ... S_(2t-1).
-    shares: Vec<u16>,
+    /// For each bit of the parity, the first one first, its share in S_1, S_3, ... S_(2t-1), four in a word.
+    shares: Vec<u64>,
 }
 
 impl Decoder {
     pub(super) fn new(field: Field, ecc_bits: usize, t: usize) -> Self {
-        let share = |degree: usize, odd: usize| field.power(degree * odd % field.order());
-        let degrees = (0..ecc_bits).rev();
-        let shares = degrees.flat_map(|degree| (0..t).map(move |i| share(degree, 2 * i + 1))).collect();
+        let share = |degree: usize, i: usize| u64::from(field.power(degree * (2 * i + 1) % field.order()));
+        let four = |degree, first| {
+            (first..t.min(first + 4)).fold(0, |word, i| word | share(degree, i) << (16 * (i % 4)))
+        };
+        let shares = (0..ecc_bits).rev().flat_map(|degree| (0..t).step_by(4).map(move |i| four(degree, i)));
+        let shares = shares.collect();
         Self { roots: RootFinder::new(&field), field, t, shares }
+    }
+
+    /// Bytes of the tables.
+    #[cfg(test)]
+    pub(super) fn table_len(&self) -> usize {
+        self.field.table_len() + size_of_val(&self.shares[..])
     }
 
     /// The degrees of the flipped bits, in no order; `None` if there are more than t.
@@ -47,22 +56,22 @@ impl Decoder {
     }
 
     fn syndromes(&self, difference: &Words) -> Syndromes {
-        let mut odd = [0; MAX_STRENGTH as usize];
-        let odd = &mut odd[..self.t];
+        let mut odd = [0; MAX_STRENGTH as usize / 4];
+        let odd = &mut odd[..self.t.div_ceil(4)];
         for (i, word) in difference.iter().enumerate() {
             let mut bits = *word;
             while bits != 0 {
                 let first = bits.leading_zeros();
                 bits ^= 1 << (63 - first);
-                let start = (64 * i + first as usize) * self.t;
+                let start = (64 * i + first as usize) * odd.len();
                 for (sum, share) in odd.iter_mut().zip(&self.shares[start..]) {
                     *sum ^= share;
                 }
             }
         }
         let mut syndromes = [0; 2 * MAX_STRENGTH as usize + 1];
-        for (i, syndrome) in odd.iter().enumerate() {
-            syndromes[2 * i + 1] = *syndrome;
+        for i in 0..self.t {
+            syndromes[2 * i + 1] = (odd[i / 4] >> (16 * (i % 4))) as u16;
         }
         // A square of sums is the sum of the squares.
         for i in 1..=self.t {
@@ -90,9 +99,7 @@ impl Decoder {
                 }
                 let was = locator;
                 let factor = field.div(discrepancy, last);
-                for (sum, term) in locator[shift..=longer].iter_mut().zip(&before) {
-                    *sum ^= field.mul(factor, *term);
-                }
+                field.add_multiple(&mut locator[shift..=longer], factor, &before);
                 if longer > length {
                     (before, last, shift) = (was, discrepancy, 0);
                 }

@@ -74,6 +74,12 @@ impl Remainders {
             _ => divide::<MAX_WORDS>(&self.rows, data),
         }
     }
+
+    /// Bytes of the tables.
+    #[cfg(test)]
+    pub(super) fn table_len(&self) -> usize {
+        size_of_val(&self.rows[..])
+    }
 }
 
 /// `remainder` times x, divided; `low` is the generator without its highest term.
@@ -112,4 +118,46 @@ fn divide<const W: usize>(rows: &[u64], data: &[u8]) -> Words {
     chunks.iter().for_each(step);
     parity[..W].copy_from_slice(&remainder);
     parity
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prng::SplitMix64;
+
+    /// Division bit by bit; the coefficients from that of x^0 up.
+    fn slow_remainder(generator: &[u8], data: &[u8]) -> Vec<u8> {
+        let degree = generator.len() - 1;
+        let mut remainder = vec![0; degree];
+        for bit in (0..8 * data.len()).map(|i| data[i / 8] >> (7 - i % 8) & 1) {
+            let carry = remainder.pop().unwrap() ^ bit;
+            remainder.insert(0, 0);
+            remainder.iter_mut().zip(generator).for_each(|(sum, coefficient)| *sum ^= carry & coefficient);
+        }
+        remainder
+    }
+
+    #[test]
+    fn remainders_are_those_of_long_division() {
+        let mut rng = SplitMix64::new(3);
+        for bits in
+            [5, 8, 13, 52, 63, 64, 65, 104, 128, 200, 300, 377, 440, 512, 520, 600, 704, 768, 830, 896, 960]
+        {
+            let mut generator: Vec<u8> = (0..=bits).map(|_| rng.below(2) as u8).collect();
+            generator[bits] = 1;
+            let plain = Remainders::new(&generator, false);
+            let reversed = Remainders::new(&generator, true);
+            for len in [0, 1, 2, 7, 8, 9, 16, 29] {
+                let mut data = vec![0; len];
+                rng.fill(&mut data);
+                let mut expected = [0; MAX_WORDS];
+                for (i, bit) in slow_remainder(&generator, &data).iter().rev().enumerate() {
+                    expected[i / 64] |= u64::from(*bit) << (63 - i % 64);
+                }
+                assert_eq!(plain.of(&data), expected, "{bits} bits, {len} bytes");
+                data.iter_mut().for_each(|byte| *byte = byte.reverse_bits());
+                assert_eq!(reversed.of(&data), expected.map(reverse_bytes), "{bits} bits, {len} bytes");
+            }
+        }
+    }
 }

@@ -56,3 +56,34 @@ fn multiply(a: &[u8], b: &[u16]) -> Vec<u8> {
     }
     product
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::default_polynomial;
+    use super::*;
+
+    /// Generators as tables of BCH codes have them, in octal (Lin and Costello, "Error Control Coding", appendix C).
+    #[test]
+    fn generators_are_those_of_the_tables() {
+        for (m, t, octal) in [
+            (5, 1, 0o45),
+            (5, 2, 0o3551),
+            (5, 3, 0o107_657),
+            // α^9 is a conjugate of α^5: five flips cost no more than four.
+            (5, 4, 0o5_423_325),
+            (5, 5, 0o5_423_325),
+            (5, 7, 0o313_365_047),
+            (6, 1, 0o103),
+            (6, 2, 0o12_471),
+            (6, 3, 0o1_701_317),
+            (6, 4, 0o166_623_567),
+            (8, 2, 0o267_543_u64),
+        ] {
+            let field = Field::new(m, default_polynomial(m).unwrap()).expect("primitive");
+            let generator = generator(&field, t).expect("a generator");
+            let bits =
+                generator.iter().rev().fold(0, |bits, coefficient| bits << 1 | u64::from(*coefficient));
+            assert_eq!(bits, octal, "m = {m}, t = {t}: {bits:o}");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 //! A codeword is a polynomial over GF(2) that the *generator* divides: the bits of the data, first byte first and in each byte
 //! the highest bit first, are its coefficients from the highest down; the remainder that makes it divisible, the *parity*,
 //! is the rest. The generator is the product of the minimal polynomials of α, α³, ... α^(2t-1), α being a root of the field's
-//! polynomial; so a word that 1 to 2t flips away from a codeword is none, and up to t flips are found.
+//! polynomial; so a word that is 1 to 2t flips away from a codeword is not one itself, and up to t flips can be found.
 //!
 //! How a codeword becomes bytes is this module's; [`encode`] makes the parity, [`decode`] finds the flips.
 
@@ -11,6 +11,7 @@ mod decode;
 mod encode;
 mod field;
 mod generator;
+mod params;
 mod roots;
 mod words;
 
@@ -18,106 +19,14 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
-use thiserror::Error;
-
 use super::Uncorrectable;
 use decode::Decoder;
 use encode::Remainders;
 use field::Field;
+pub use params::{Align, BchParams, CodeError, MAX_STRENGTH, default_polynomial};
 use words::Words;
 
-/// The most flips a step that a code is made for.
-pub(super) const MAX_STRENGTH: u32 = 64;
-
-/// Where the pad bits are, if the parity does not fill its last byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Align {
-    /// The parity starts with the first bit, and pad bits come last: Linux.
-    Left,
-    /// The parity ends with the last bit, and pad bits come first.
-    Right,
-}
-
-/// What a BCH code is made from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct BchParams {
-    /// The field is GF(2^m); 5 to 15. A codeword has 2^m - 1 bits at most.
-    pub m: u32,
-    /// Flips a step that are corrected: 1 to 64.
-    pub t: u32,
-    /// Data bytes a step; fewer stand for a step that starts with bytes 00 which are not stored.
-    pub data_len: usize,
-    /// A primitive polynomial of degree m, the coefficient of x^i at bit i.
-    pub polynomial: u32,
-    /// The ECC is stored as the parity XOR the inverted parity of a step of bytes FF, so that an erased step is a codeword
-    /// (Linux). Pad bits are stored as 1 then, else as 0.
-    pub erased_mask: bool,
-    /// The lowest bit of each byte, of data and ECC, is its first.
-    pub reverse_bits: bool,
-    /// Where the pad bits are.
-    pub align: Align,
-}
-
-impl BchParams {
-    /// The code of Linux's software ECC for steps of `data_len` bytes and `t` flips.
-    #[must_use]
-    pub fn linux(data_len: usize, t: u32) -> Self {
-        // The least m with 2^m above the bits of a step and one more.
-        let m = (data_len.saturating_mul(8).saturating_add(1)).checked_ilog2().map_or(0, |log| log + 1);
-        Self {
-            m,
-            t,
-            data_len,
-            polynomial: default_polynomial(m).unwrap_or(0),
-            erased_mask: true,
-            reverse_bits: false,
-            align: Align::Left,
-        }
-    }
-}
-
-/// The primitive polynomial that Linux (`lib/bch.c`) takes for GF(2^m); none outside m = 5 to 15.
-#[must_use]
-pub fn default_polynomial(m: u32) -> Option<u32> {
-    const POLYNOMIALS: [u32; 11] =
-        [0x25, 0x43, 0x83, 0x11D, 0x211, 0x409, 0x805, 0x1053, 0x201B, 0x402B, 0x8003];
-    POLYNOMIALS.get(m.checked_sub(5)? as usize).copied()
-}
-
-/// Parameters that make no code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum CodeError {
-    /// The field is too small or too large.
-    #[error("a BCH code over GF(2^{0}): m is 5 to 15")]
-    Field(u32),
-    /// No flips, or too many.
-    #[error("a BCH code that corrects {0} bits a step: t is 1 to {MAX_STRENGTH}")]
-    Strength(u32),
-    /// The polynomial does not generate the field.
-    #[error("{polynomial:#x} is not a primitive polynomial of degree {m}")]
-    Polynomial {
-        /// The polynomial.
-        polynomial: u32,
-        /// The degree.
-        m: u32,
-    },
-    /// Data and parity are longer than a codeword.
-    #[error(
-        "steps of {data_len} bytes with {ecc_bits} bits of ECC: a codeword over GF(2^{m}) has at least 8 bits of data and at most {} bits in all",
-        (1 << m) - 1
-    )]
-    Length {
-        /// Data bytes a step.
-        data_len: usize,
-        /// Bits of parity.
-        ecc_bits: usize,
-        /// The degree of the field.
-        m: u32,
-    },
-}
-
-/// One BCH code, with its tables: about 50 KiB for m = 13 and t = 4, 260 KiB for t = 40, never more than 512 KiB.
+/// One BCH code, with its tables: about 50 KiB for m = 13 and t = 4, 250 KiB for m = 14 and t = 40, never more than 512 KiB.
 #[derive(Clone)]
 pub struct Bch {
     params: BchParams,
@@ -267,6 +176,25 @@ impl Bch {
         match self.params.align {
             Align::Left => 0,
             Align::Right => (8 * self.ecc_len() - self.ecc_bits) as u32,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_bounded() {
+        for (m, t, kib) in [(13, 4, 49), (14, 40, 252), (15, MAX_STRENGTH, 512)] {
+            let code = Bch::new(BchParams {
+                m,
+                polynomial: default_polynomial(m).unwrap(),
+                ..BchParams::linux(512, t)
+            });
+            let code = code.expect("a code");
+            let bytes = code.remainders.table_len() + code.decoder.table_len();
+            assert!((kib - 30) << 10 < bytes && bytes <= kib << 10, "m = {m}, t = {t}: {bytes} bytes");
         }
     }
 }

@@ -103,17 +103,14 @@ impl RootFinder {
 /// distinct x + a.
 fn squares(field: &Field, modulus: &[u16]) -> Option<Vec<Vec<u16>>> {
     let degree = modulus.len() - 1;
-    let mut x = vec![0; degree];
-    x[1] = 1;
-    let mut squares = vec![x];
+    let powers = even_powers(field, modulus);
+    let mut squares = vec![powers[0].clone()];
+    squares[0][..2].copy_from_slice(&[0, 1]);
     loop {
-        let last = &squares[squares.len() - 1];
-        let mut square = vec![0; 2 * degree - 1];
-        for (i, coefficient) in last.iter().enumerate() {
-            square[2 * i] = field.mul(*coefficient, *coefficient);
+        let mut square = vec![0; degree];
+        for (coefficient, power) in squares[squares.len() - 1].iter().zip(&powers) {
+            field.add_multiple(&mut square, field.mul(*coefficient, *coefficient), power);
         }
-        divide(field, &mut square, modulus);
-        square.truncate(degree);
         if squares.len() == field.degree() {
             return (square == squares[0]).then_some(squares);
         }
@@ -121,14 +118,29 @@ fn squares(field: &Field, modulus: &[u16]) -> Option<Vec<Vec<u16>>> {
     }
 }
 
+/// 1, x², x⁴, ... by `modulus`, as many as its degree.
+fn even_powers(field: &Field, modulus: &[u16]) -> Vec<Vec<u16>> {
+    let degree = modulus.len() - 1;
+    let mut power = vec![0; degree + 1];
+    power[0] = 1;
+    let mut powers = Vec::with_capacity(degree);
+    for i in 0..2 * degree - 1 {
+        if i % 2 == 0 {
+            powers.push(power[..degree].to_vec());
+        }
+        power.rotate_right(1);
+        let highest = power[degree];
+        field.add_multiple(&mut power, highest, modulus);
+    }
+    powers
+}
+
 /// The trace of α^i x, a sum of the powers that [`squares`] gives.
 fn trace(field: &Field, i: usize, squares: &[Vec<u16>]) -> Vec<u16> {
     let mut sum = vec![0; squares[0].len()];
     let mut factor = field.power(i);
     for square in squares {
-        for (sum, coefficient) in sum.iter_mut().zip(square) {
-            *sum ^= field.mul(factor, *coefficient);
-        }
+        field.add_multiple(&mut sum, factor, square);
         factor = field.mul(factor, factor);
     }
     sum
@@ -160,11 +172,89 @@ fn quotient(field: &Field, mut dividend: Vec<u16>, divisor: &[u16]) -> Vec<u16> 
 fn divide(field: &Field, dividend: &mut [u16], divisor: &[u16]) {
     let degree = divisor.len() - 1;
     for i in (degree..dividend.len()).rev() {
-        let factor = dividend[i];
-        if factor != 0 {
-            for (sum, coefficient) in dividend[i - degree..].iter_mut().zip(&divisor[..degree]) {
-                *sum ^= field.mul(factor, *coefficient);
+        let (rest, quotient) = dividend.split_at_mut(i);
+        field.add_multiple(&mut rest[i - degree..], quotient[0], &divisor[..degree]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::default_polynomial;
+    use super::*;
+    use crate::prng::SplitMix64;
+
+    fn field(m: u32) -> Field {
+        Field::new(m, default_polynomial(m).unwrap()).expect("primitive")
+    }
+
+    /// The product of x + root.
+    fn with_roots(field: &Field, roots: &[u16]) -> Vec<u16> {
+        let mut product = vec![1];
+        for root in roots {
+            let mut next = vec![0; product.len() + 1];
+            next[1..].copy_from_slice(&product);
+            field.add_multiple(&mut next, *root, &product);
+            product = next;
+        }
+        product
+    }
+
+    fn value_at(field: &Field, polynomial: &[u16], x: u16) -> u16 {
+        polynomial.iter().rev().fold(0, |sum, coefficient| field.mul(sum, x) ^ coefficient)
+    }
+
+    fn sorted(mut logs: Vec<u16>) -> Vec<u16> {
+        logs.sort_unstable();
+        logs
+    }
+
+    #[test]
+    fn the_roots_of_a_product_are_found() {
+        let mut rng = SplitMix64::new(1);
+        for m in 5..=15 {
+            let field = field(m);
+            let finder = RootFinder::new(&field);
+            for degree in (1..=64).filter(|degree| *degree <= field.order()) {
+                let mut logs: Vec<u16> = (0..field.order() as u16).collect();
+                for i in 0..degree {
+                    logs.swap(i, i + rng.below((field.order() - i) as u64) as usize);
+                }
+                logs.truncate(degree);
+                let mut roots: Vec<u16> = logs.iter().map(|log| field.power(usize::from(*log))).collect();
+                let found = finder.logs(&field, &with_roots(&field, &roots));
+                assert_eq!(found.map(sorted), Some(sorted(logs)), "m = {m}, degree {degree}");
+                if degree > 1 {
+                    roots[0] = roots[degree - 1];
+                    assert_eq!(
+                        finder.logs(&field, &with_roots(&field, &roots)),
+                        None,
+                        "m = {m}: one root twice"
+                    );
+                }
             }
         }
+    }
+
+    #[test]
+    fn a_polynomial_has_the_roots_that_a_search_finds_or_none_are_given() {
+        let mut rng = SplitMix64::new(2);
+        let mut split = [0; 8];
+        for m in [5, 6, 7, 8] {
+            let field = field(m);
+            let finder = RootFinder::new(&field);
+            for _ in 0..4000 {
+                let degree = 1 + rng.below(7) as usize;
+                let mut polynomial: Vec<u16> = (0..degree).map(|_| rng.below(1 << m) as u16).collect();
+                polynomial[0] = polynomial[0].max(1);
+                polynomial.push(1);
+                let is_root = |log: &u16| value_at(&field, &polynomial, field.power(usize::from(*log))) == 0;
+                let searched: Vec<u16> = (0..field.order() as u16).filter(is_root).collect();
+                let all = searched.len() == degree;
+                split[degree] += u32::from(all);
+                let found = finder.logs(&field, &polynomial).map(sorted);
+                assert_eq!(found, all.then_some(searched), "m = {m}: {polynomial:x?}");
+            }
+        }
+        assert!(split[1..6].iter().all(|count| *count > 5), "of each degree some split: {split:?}");
     }
 }

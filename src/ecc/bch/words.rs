@@ -56,3 +56,42 @@ pub(super) fn store(words: &Words, bytes: &mut [u8]) {
         chunk.copy_from_slice(&word.to_be_bytes()[..chunk.len()]);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn bits_move_between_words() {
+        let bytes: Vec<u8> = (1..=120).collect();
+        let words = load(&bytes);
+        for by in 0..8 {
+            // Of three bytes in a row, each makes its share.
+            let moved = |shift: fn(u32, u32) -> u32| -> Vec<u8> {
+                let byte = |i: usize| u32::from(*bytes.get(i.wrapping_sub(1)).unwrap_or(&0));
+                (0..120)
+                    .map(|i| (shift(byte(i) << 16 | byte(i + 1) << 8 | byte(i + 2), by) >> 8) as u8)
+                    .collect()
+            };
+            assert_eq!(later(&words, by), load(&moved(|three, by| three >> by)));
+            assert_eq!(earlier(&words, by), load(&moved(|three, by| three << by)));
+        }
+    }
+
+    #[test]
+    fn bytes_are_loaded_and_stored_from_the_left() {
+        for len in [0, 1, 7, 8, 9, 26, 120] {
+            let bytes: Vec<u8> = (0..len).map(|i| 0xC0 ^ i as u8).collect();
+            let words = load(&bytes);
+            assert_eq!(words[0] >> 56, bytes.first().map_or(0, |byte| u64::from(*byte)));
+            let mut stored = vec![0; len];
+            store(&words, &mut stored);
+            assert_eq!(stored, bytes);
+            assert_eq!(ones(8 * len), load(&vec![0xFF; len]));
+        }
+        assert_eq!(ones(68)[..3], [u64::MAX, 0xF << 60, 0]);
+        assert_eq!(reverse_bytes(0x0180_0000_0000_00C4), 0x8001_0000_0000_0023);
+    }
+}
