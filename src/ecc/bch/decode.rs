@@ -107,6 +107,8 @@ impl Decoder {
             }
             shift += 2;
         }
-        (locator[length] != 0).then_some((locator, length))
+        // The highest coefficient is not 0: it came with the length, and what is added without a change of it ends below, at
+        // n + 1 - length, which is not length, n being even.
+        Some((locator, length))
     }
 }

@@ -38,8 +38,8 @@ impl BchParams {
     /// The code of Linux's software ECC (`ecc-sw-bch.c`) for steps of `data_len` bytes and `t` flips.
     #[must_use]
     pub fn linux(data_len: usize, t: u32) -> Self {
-        // The least m with 2^m above the bits of a step and one more.
-        let m = (data_len.saturating_mul(8).saturating_add(1)).checked_ilog2().map_or(0, |log| log + 1);
+        // The least m with 2^m above the bits of a step.
+        let m = data_len.saturating_mul(8).checked_ilog2().map_or(0, |log| log + 1);
         Self {
             m,
             t,
