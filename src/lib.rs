@@ -1,6 +1,7 @@
 //! Raw NAND flash images and the flash translation layers (FTLs) inside them.
 //!
 //! # A tour
+//! * [`ecc`]: the codes by which bits that flipped on a chip are found: Hamming and BCH.
 //! * [`flash`]: the chip. [`FlashHardware`](flash::FlashHardware) is what an FTL may ask of it and may find after a power cut;
 //!   [`flash::sim`] is a chip in RAM that enforces NAND's rules, [`flash::image`] one in a file, [`flash::faults`] breaks
 //!   either on purpose.
@@ -61,6 +62,7 @@
 extern crate alloc;
 
 pub mod check;
+pub mod ecc;
 pub mod error;
 pub mod flash;
 pub mod ftl;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// places and records that its sentences are about.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("prng", &[]),
+    ("ecc", &[]),
     ("onflash", &["error"]),
     ("flash", &["error", "prng"]),
     ("ftl", &["error", "flash", "onflash"]),

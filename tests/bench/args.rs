@@ -1,5 +1,6 @@
 //! The words of the command line, and what they select.
 
+use crate::ecc::Measured;
 use crate::large::LargeChip;
 use crate::run::Job;
 use crate::store::Engine;
@@ -12,12 +13,14 @@ const FULL: u32 = 47_824;
 const BLOCK_WRITES: u32 = 150_000;
 
 const LARGE: &str = "large";
+const ECC: &str = "ecc";
 const QUICK: &str = "--quick";
 
 #[derive(Debug)]
 pub(crate) struct Args {
     workloads: Vec<Workload>,
     large: bool,
+    ecc: bool,
     engines: Vec<Engine>,
     quick: bool,
 }
@@ -26,7 +29,8 @@ impl Args {
     /// # Errors
     /// With what would have been understood.
     pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut args = Self { workloads: Vec::new(), large: false, engines: Vec::new(), quick: false };
+        let mut args =
+            Self { workloads: Vec::new(), large: false, ecc: false, engines: Vec::new(), quick: false };
         for word in words {
             let workload = WORKLOADS.into_iter().find(|w| w.name.eq_ignore_ascii_case(&word));
             let engine = Engine::ALL.into_iter().find(|e| e.word() == word);
@@ -34,15 +38,16 @@ impl Args {
                 (Some(workload), _) => args.workloads.push(workload),
                 (_, Some(engine)) => args.engines.push(engine),
                 _ if word == LARGE => args.large = true,
+                _ if word == ECC => args.ecc = true,
                 _ if word == QUICK => args.quick = true,
                 // Cargo says it to every benchmark.
                 _ if word == "--bench" => {}
                 _ => return Err(format!("{word}: expected {}", Self::words())),
             }
         }
-        if args.workloads.is_empty() && !args.large {
+        if args.workloads.is_empty() && !args.large && !args.ecc {
             args.workloads = WORKLOADS.to_vec();
-            args.large = true;
+            (args.large, args.ecc) = (true, args.engines.is_empty());
         }
         if args.engines.is_empty() {
             args.engines = Engine::ALL.to_vec();
@@ -53,7 +58,7 @@ impl Args {
     fn words() -> String {
         let workloads = WORKLOADS.map(|w| w.name.to_ascii_lowercase());
         let engines = Engine::ALL.map(Engine::word);
-        format!("{}, {LARGE}, {} or {QUICK}", workloads.join(", "), engines.join(", "))
+        format!("{}, {LARGE}, {ECC}, {} or {QUICK}", workloads.join(", "), engines.join(", "))
     }
 
     /// The runs on the chip of the published figures, workload by workload.
@@ -83,5 +88,14 @@ impl Args {
         let engines = self.engines.iter().filter(|_| self.large);
         let chips = engines.flat_map(|&engine| [8192, 65_536].map(|blocks| LargeChip { engine, blocks }));
         chips.filter(|chip| chip.engine != Engine::Shodh).collect()
+    }
+
+    /// The codes of which the speed is measured.
+    pub(crate) fn codes(&self) -> &'static [Measured] {
+        if self.ecc { &Measured::ALL } else { &[] }
+    }
+
+    pub(crate) fn quick(&self) -> bool {
+        self.quick
     }
 }

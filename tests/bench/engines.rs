@@ -1,10 +1,12 @@
-//! What each engine costs: operations on a simulated chip, wear, mounts, memory and speed, beside the real shodh-redb.
+//! What each engine costs: operations on a simulated chip, wear, mounts, memory and speed, beside the real shodh-redb; and the
+//! speed of the error-correcting codes beside a CRC-32.
 //!
 //! `cargo bench` runs everything, `cargo bench -- w3 page` what the words select: workloads `w1` to `w5` and `large`,
-//! engines `page`, `block` and `shodh`; `--quick` measures the page engine over one data set instead of 25. Operation
+//! engines `page`, `block` and `shodh`, and `ecc`; `--quick` measures the page engine over one data set instead of 25. Operation
 //! counts are exact and repeat bit for bit; of the speeds only the ratios within one run mean anything.
 
 mod args;
+mod ecc;
 mod large;
 mod report;
 mod run;
@@ -54,6 +56,11 @@ fn main() -> ExitCode {
         .filter_map(|chip| attempt(chip, &mut failed, || large::measure(*chip)))
         .flatten()
         .collect();
-    report::print(&outcomes, &large);
+    let codes: Vec<_> = args
+        .codes()
+        .iter()
+        .filter_map(|code| attempt(code, &mut failed, || ecc::measure(*code, args.quick())))
+        .collect();
+    report::print(&outcomes, &large, &codes);
     ExitCode::from(u8::from(failed))
 }

@@ -2,6 +2,7 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 
+use crate::ecc::Speed;
 use crate::large::LargeMount;
 use crate::run::{MountCost, Outcome};
 use crate::store::Engine;
@@ -16,13 +17,17 @@ const AT_MOST: [(u32, &str, f64); 6] = [
     (47_824, "W5", 1.75),
 ];
 
-pub(crate) fn print(outcomes: &[Outcome], large: &[LargeMount]) {
+pub(crate) fn print(outcomes: &[Outcome], large: &[LargeMount], codes: &[Speed]) {
     show("Operations in the measured part", &operations(outcomes));
     show("Erases of each block since the chip was new, blocks of a fixed place apart", &wear(outcomes));
     show("Mount after a clean end, and memory", &mounts(outcomes));
     show("Mount of large chips after a clean end", &large_mounts(large));
     show("Speed on a chip in RAM, and its ratio to shodh-redb in this run", &speed(outcomes));
     show("Page-mapped engine against what is asked of it", &against_bounds(outcomes));
+    show(
+        "Error-correcting codes, MiB of data a second and the ratio to a CRC-32 of the same steps",
+        &ecc(codes),
+    );
 }
 
 fn show(title: &str, table: &Table) {
@@ -209,6 +214,32 @@ fn against_bounds(outcomes: &[Outcome]) -> Table {
             if amplification(ours) <= at_most { "kept" } else { "MISSED" }.to_owned(),
             spread.to_string(),
         ]);
+    }
+    table
+}
+
+fn ecc(codes: &[Speed]) -> Table {
+    let mut table = table(
+        1,
+        &[
+            "code",
+            "CRC-32",
+            "encode",
+            "ratio",
+            "clean check",
+            "ratio",
+            "1 flip a step",
+            "ratio",
+            "t flips a step",
+            "ratio",
+        ],
+    );
+    for speed in codes {
+        let mut row = vec![speed.code.to_string(), format!("{:.0}", speed.crc)];
+        for of in [speed.encode, speed.clean, speed.one_flip, speed.all_flips] {
+            row.extend([format!("{of:.1}"), format!("{:.3}", of / speed.crc)]);
+        }
+        table.add_row(row);
     }
     table
 }
