@@ -2,6 +2,7 @@
 //!
 //! # A tour
 //! * [`ecc`]: the codes by which bits that flipped on a chip are found: Hamming and BCH.
+//! * [`layout`]: where in a raw page the data lies, and the ECC over it; a page to its raw page and back.
 //! * [`flash`]: the chip. [`FlashHardware`](flash::FlashHardware) is what an FTL may ask of it and may find after a power cut;
 //!   [`flash::sim`] is a chip in RAM that enforces NAND's rules, [`flash::image`] one in a file, [`flash::faults`] breaks
 //!   either on purpose.
@@ -66,6 +67,7 @@ pub mod ecc;
 pub mod error;
 pub mod flash;
 pub mod ftl;
+pub mod layout;
 pub mod onflash;
 pub mod prng;
 #[cfg(feature = "std")]

@@ -1,4 +1,5 @@
-//! Arrows between the parts point one way: `cli` -> `check`, `probe` -> `ftl` -> `onflash`, `flash` -> `error`.
+//! Arrows between the parts point one way: `cli` -> `check`, `probe` -> `ftl` -> `onflash`, `flash` -> `error`;
+//! `flash` -> `layout` -> `ecc`.
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
@@ -8,8 +9,9 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("prng", &[]),
     ("ecc", &[]),
+    ("layout", &["ecc"]),
     ("onflash", &["error"]),
-    ("flash", &["error", "prng"]),
+    ("flash", &["error", "layout", "prng"]),
     ("ftl", &["error", "flash", "onflash"]),
     ("probe", &["error", "flash", "onflash"]),
     ("check", &["error", "flash", "onflash", "ftl"]),
