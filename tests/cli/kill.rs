@@ -34,6 +34,47 @@ fn kill(mut child: Child) -> bool {
     child.wait().unwrap().signal() == Some(SIGKILL)
 }
 
+/// The moments at which commands are killed, and how often that cut one short.
+struct Kills {
+    /// How long a command takes, about.
+    span: Duration,
+    cut: u32,
+    whole: u32,
+}
+
+impl Kills {
+    const ROUNDS: u32 = 400;
+
+    fn of_commands_that_take(span: Duration) -> Self {
+        Self { span, cut: 0, whole: 0 }
+    }
+
+    fn wait(&self, round: u32) {
+        std::thread::sleep(self.span * (round % 32) / 20);
+    }
+
+    /// Whether there were enough rounds of either kind.
+    fn are_enough(&mut self, round: u32, was_cut: bool) -> bool {
+        if was_cut {
+            self.cut += 1
+        } else {
+            self.whole += 1
+        }
+        // Other work on this machine may have begun, or ended, since the time was taken.
+        match round % 32 {
+            31 if self.whole <= round / 8 => self.span *= 2,
+            31 if self.cut <= round / 8 => self.span /= 2,
+            _ => {}
+        }
+        round >= 63 && self.cut >= 8 && self.whole >= 8
+    }
+
+    fn give_up(&self) -> ! {
+        let Self { cut, whole, .. } = self;
+        panic!("{cut} commands were cut short and {whole} ended: the kills came at the wrong moments");
+    }
+}
+
 /// The image mounts, a check finds no damage; its content.
 fn survives(bench: &Bench, what: &str) -> Vec<u8> {
     let mount = bench.run("--json mount-check a.img");
@@ -79,26 +120,24 @@ fn kill_writes(mapping: &str) {
     child.stdin.take().unwrap().write_all(&content).unwrap();
     let fed = Instant::now();
     assert!(child.wait().unwrap().success());
-    let rest = fed.elapsed();
-    let (mut cut, mut whole) = (0, 0);
-    for round in 0..400u32 {
+    let mut kills = Kills::of_commands_that_take(fed.elapsed());
+    for round in 0..Kills::ROUNDS {
         let new = random(u64::from(round) + 2, LEN);
         let mut child = spawn(&bench, "write a.img");
         child.stdin.take().unwrap().write_all(&new).unwrap();
-        std::thread::sleep(rest * (round % 32) / 20);
+        kills.wait(round);
         let killed = kill(child);
         let what = format!("{mapping}, round {round}, {}", if killed { "killed" } else { "done" });
         let found = survives(&bench, &what);
         assert!(found == content || found == new, "{what}: neither the old content nor the new");
         assert!(killed || found == new, "{what}: a write that ended is not there");
-        cut += u32::from(found == content);
-        whole += u32::from(found == new);
+        let was_cut = found == content;
         content = found;
-        if round >= 63 && cut >= 8 && whole >= 8 {
+        if kills.are_enough(round, was_cut) {
             return;
         }
     }
-    panic!("{mapping}: {cut} writes were cut short and {whole} landed: the kills came at the wrong moments");
+    kills.give_up();
 }
 
 /// Let a repair of `image` begin, and wait until it changes something.
@@ -131,23 +170,21 @@ fn kill_repairs(bench: &Bench, damaged: &[u8], line: &str, afterwards: &mut dyn 
     let mut child = begin_repair(bench, damaged, line);
     let begun = Instant::now();
     assert_eq!(child.wait().unwrap().code(), Some(1));
-    let (rest, repaired) = (begun.elapsed(), bench.bytes("a.img"));
+    let mut kills = Kills::of_commands_that_take(begun.elapsed());
+    let repaired = bench.bytes("a.img");
     afterwards("without a kill");
-    let (mut cut, mut whole) = (0, 0);
-    for round in 0..400u32 {
+    for round in 0..Kills::ROUNDS {
         let child = begin_repair(bench, damaged, line);
-        std::thread::sleep(rest * (round % 32) / 24);
+        kills.wait(round);
         let killed = kill(child);
         let found = bench.bytes("a.img");
         assert!(killed || found == repaired, "round {round}: the same repair does something else");
-        cut += u32::from(found != repaired);
-        whole += u32::from(found == repaired);
         afterwards(&format!("round {round}"));
-        if round >= 63 && cut >= 8 && whole >= 8 {
+        if kills.are_enough(round, found != repaired) {
             return;
         }
     }
-    panic!("{cut} repairs were cut short and {whole} ended: the kills came at the wrong moments");
+    kills.give_up();
 }
 
 #[test]
