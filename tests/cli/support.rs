@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use nandimg::onflash::ftlj::Metadata;
+use nandimg::onflash::paged::head::{Kind, open};
 use nandimg::prng::SplitMix64;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -228,6 +229,14 @@ pub(crate) fn set_slot(image: &mut [u8], slot: char, sequence: u64, metadata: &M
 /// The slot with the newer metadata, and the other.
 pub(crate) fn newer_and_older(image: &[u8]) -> (char, char) {
     if slot(image, 'A').0 > slot(image, 'B').0 { ('A', 'B') } else { ('B', 'A') }
+}
+
+/// Erase the metadata pages of these kinds in an image of a page-mapped volume without spare bytes.
+#[track_caller]
+pub(crate) fn wipe_metadata(image: &mut [u8], page_size: usize, is_wiped: impl Fn(Kind) -> bool) {
+    let pages = image.chunks_mut(page_size);
+    let wiped = pages.filter(|page| open(page).is_ok_and(|(head, _)| is_wiped(head.kind)));
+    assert!(wiped.map(|page| page.fill(0xFF)).count() > 10, "there is hardly any metadata");
 }
 
 pub(crate) fn random(seed: u64, len: usize) -> Vec<u8> {

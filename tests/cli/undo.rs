@@ -1,14 +1,22 @@
 //! `fsck --undo` and `--undo-from`: a repair is taken back byte for byte, or not at all.
 
+use nandimg::onflash::paged::head::Kind;
 use serde_json::json;
 
-use crate::support::{BLOCK, Bench, SMALL, Snapshot, newer_and_older, random, set_slot, slot};
+use crate::support::{BLOCK, Bench, SMALL, Snapshot, newer_and_older, random, set_slot, slot, wipe_metadata};
 
 /// Image and chip file by content.
 fn state(bench: &Bench) -> Vec<(String, Vec<u8>)> {
     let kept = bench.names().into_iter().filter(|name| name.starts_with("a.img"));
     kept.map(|name| (name.clone(), bench.bytes(&name))).collect()
 }
+
+/// How a volume comes to be damaged.
+type Damaged = fn() -> Bench;
+
+/// Each is repaired in another way.
+const DAMAGED: [(&str, Damaged); 3] =
+    [("block-mapped", damaged), ("page-mapped", damaged_pages), ("without metadata", wiped)];
 
 /// A volume with data on bad blocks, whose repair writes to blocks of which one fails and another counts down.
 fn damaged() -> Bench {
@@ -19,48 +27,97 @@ fn damaged() -> Bench {
     bench
 }
 
+/// The same, page-mapped, and repaired in place.
+fn damaged_pages() -> Bench {
+    page_mapped(|_| {})
+}
+
+/// The same with nothing but data and block summaries left.
+fn wiped() -> Bench {
+    page_mapped(|image| wipe_metadata(image, 512, |kind| kind != Kind::Summary))
+}
+
+fn page_mapped(damage: impl Fn(&mut [u8])) -> Bench {
+    let bench = Bench::new();
+    bench.run("format a.img --mapping page --page-size 512 --block-size 4096 --blocks 64").exits(0);
+    bench.feed("write a.img", &random(1, 10 * BLOCK)).exits(0);
+    bench.feed("write a.img", &random(2, 5 * BLOCK)).exits(0);
+    let blocks = |state: &str| -> Vec<String> {
+        let report = bench.report("wear-report a.img");
+        let blocks = report["per_block"].as_array().unwrap().iter().filter(|block| block["state"] == state);
+        blocks.map(|block| block["block"].to_string()).collect()
+    };
+    let (data, free) = (blocks("data"), blocks("free"));
+    bench.run(&format!("inject-bad a.img --block {}", data[3..5].join(","))).exits(0);
+    bench.run(&format!("inject-bad a.img --block {} --when program --after 100", free.join(","))).exits(0);
+    let mut image = bench.bytes("a.img");
+    damage(&mut image);
+    bench.put("a.img", &image);
+    // A repair shows which blocks it writes to.
+    bench.run("fsck a.img --repair --undo scout").exits(1);
+    let undo = bench.bytes("scout");
+    let records = records(&undo);
+    let saved = records[..records.len() - 1].iter().map(|record| undo[record + 1].to_string());
+    let written = { saved }.find(|block| free.contains(block)).expect("it writes to a free block");
+    bench.run("fsck a.img --undo-from scout").exits(0);
+    std::fs::remove_file(bench.path("scout")).unwrap();
+    bench.run(&format!("inject-bad a.img --block {written} --when erase")).exits(0);
+    bench
+}
+
 #[test]
 fn undo_brings_image_and_chip_file_back() {
-    let bench = damaged();
-    let before = state(&bench);
-    bench.run("fsck a.img --repair --undo u").exits(1);
-    let repaired = state(&bench);
-    assert!(before[0] != repaired[0] && before[1] != repaired[1], "the repair changes both");
-    let report = bench.report("fsck a.img --undo-from u");
-    assert_eq!(report["schema"], "nandimg.fsck/1");
-    assert!(state(&bench) == before);
-    bench.run("fsck a.img --repair").exits(1);
-    assert!(state(&bench) == repaired, "the repair does the same again");
+    for (name, damaged) in DAMAGED {
+        let bench = damaged();
+        let before = state(&bench);
+        let marked = bench.chip_file("a.img")["bad_blocks"].as_array().unwrap().len();
+        bench.run("fsck a.img --repair --undo u").exits(1);
+        let repaired = state(&bench);
+        assert!(before[0] != repaired[0] && before[1] != repaired[1], "{name}: the repair changes both");
+        let bad = bench.chip_file("a.img")["bad_blocks"].as_array().unwrap().len();
+        assert_eq!(bad, marked + 1, "{name}: a block fails under the repair");
+        let report = bench.report("fsck a.img --undo-from u");
+        assert_eq!(report["schema"], "nandimg.fsck/1");
+        assert!(state(&bench) == before, "{name}");
+        bench.run("fsck a.img --repair").exits(1);
+        assert!(state(&bench) == repaired, "{name}: the repair does the same again");
+    }
 }
 
 #[test]
 fn undo_brings_back_spare_bytes_dumps_and_chips_without_chip_file() {
-    let bench = Bench::new();
-    bench
-        .run("format a.img --mapping block --page-size 512 --spare-size 16 --block-size 4096 --blocks 32 --bad-blocks 25")
-        .exits(0);
-    bench.feed("write a.img", &random(1, 9000)).exits(0);
-    bench.run("inject-bad a.img --block 5").exits(0);
-    for page in 0..2 {
-        bench.patch("a.img", (25 * 8 + page) * 528 + 512 + 5, |bytes| bytes[0] = 0xFF);
+    for mapping in ["block", "page"] {
+        let bench = Bench::new();
+        let geometry = "--page-size 512 --spare-size 16 --block-size 4096 --blocks 64";
+        bench.run(&format!("format a.img --mapping {mapping} {geometry} --bad-blocks 55")).exits(0);
+        bench.feed("write a.img", &random(1, 9000)).exits(0);
+        let data = bench.report("wear-report a.img");
+        let data = data["per_block"].as_array().unwrap().iter().find(|block| block["state"] == "data");
+        bench.run(&format!("inject-bad a.img --block {}", data.unwrap()["block"])).exits(0);
+        for page in 0..2 {
+            bench.patch("a.img", (55 * 8 + page) * 528 + 512 + 5, |bytes| bytes[0] = 0xFF);
+        }
+        let before = state(&bench);
+        bench.run("fsck a.img --repair --undo u").exits(1);
+        assert!(state(&bench) != before, "{mapping}");
+        bench.run("fsck a.img --undo-from u").exits(0);
+        assert!(state(&bench) == before, "{mapping}");
     }
-    let before = state(&bench);
-    bench.run("fsck a.img --repair --undo u").exits(1);
-    bench.run("fsck a.img --undo-from u").exits(0);
-    assert!(state(&bench) == before);
-
-    let bench = Bench::new();
-    bench.put("a.img", &random(2, 40 * BLOCK));
-    bench.run("format a.img --mapping block --block-size 4096 --first-block 5 --blocks 32 --force --chip-file none").exits(0);
-    let place = "--block-size 4096 --first-block 5 --blocks 32";
-    bench.feed(&format!("write a.img {place}"), &random(1, 9000)).exits(0);
-    bench.patch("a.img", 6 * BLOCK + 20, |bytes| bytes[0] ^= 1);
-    let before = state(&bench);
-    bench.run(&format!("fsck a.img --repair --undo u {place}")).exits(1);
-    assert!(state(&bench) != before);
-    bench.run("fsck a.img --undo-from u").exits(0);
-    assert!(state(&bench) == before);
-    assert_eq!(bench.names(), ["a.img", "u"]);
+    // Byte 20 of the volume's first block or, where that is no metadata in use, of its second.
+    for (mapping, damaged) in [("block", 6), ("page", 5)] {
+        let bench = Bench::new();
+        let place = "--page-size 512 --block-size 4096 --first-block 5 --blocks 64";
+        bench.put("a.img", &random(2, 72 * BLOCK));
+        bench.run(&format!("format a.img --mapping {mapping} {place} --force --chip-file none")).exits(0);
+        bench.feed(&format!("write a.img {place}"), &random(1, 9000)).exits(0);
+        bench.patch("a.img", damaged * BLOCK + 20, |bytes| bytes[0] ^= 1);
+        let before = state(&bench);
+        bench.run(&format!("fsck a.img --repair --undo u {place}")).exits(1);
+        assert!(state(&bench) != before, "{mapping}");
+        bench.run("fsck a.img --undo-from u").exits(0);
+        assert!(state(&bench) == before, "{mapping}");
+        assert_eq!(bench.names(), ["a.img", "u"]);
+    }
 }
 
 #[test]
@@ -107,24 +164,30 @@ fn refused(bench: &Bench, reason: &str) {
 
 #[test]
 fn undo_refuses_what_has_changed_since() {
-    let bench = damaged();
+    for (name, damaged) in DAMAGED {
+        println!("{name}");
+        refuses_what_has_changed(&damaged());
+    }
+}
+
+fn refuses_what_has_changed(bench: &Bench) {
     bench.run("fsck a.img --repair --undo u").exits(1);
     let (image, chip) = (bench.bytes("a.img"), bench.bytes("a.img.chip.json"));
     for block in [0, 5, 11, 31] {
         bench.patch("a.img", block * BLOCK + 77, |bytes| bytes[0] ^= 1);
-        refused(&bench, &format!("block {block} has changed"));
+        refused(bench, &format!("block {block} has changed"));
         bench.put("a.img", &image);
     }
     bench.run("inject-bad a.img --clear-faults").exits(0);
-    refused(&bench, "a.img.chip.json has changed");
+    refused(bench, "a.img.chip.json has changed");
     std::fs::remove_file(bench.path("a.img.chip.json")).unwrap();
-    refused(&bench, "has changed");
+    refused(bench, "has changed");
     bench.put("a.img.chip.json", &chip);
     bench.put("a.img", &image[BLOCK..]);
-    refused(&bench, "another size");
+    refused(bench, "another size");
     bench.put("a.img", &image);
     bench.feed("write a.img", b"news").exits(0);
-    refused(&bench, "has changed");
+    refused(bench, "has changed");
 }
 
 #[test]
@@ -171,10 +234,16 @@ fn records(undo: &[u8]) -> Vec<usize> {
 
 #[test]
 fn a_repair_that_was_cut_short_is_taken_back() {
-    let whole = damaged();
-    let before = state(&whole);
+    for (name, damaged) in DAMAGED {
+        println!("{name}");
+        is_taken_back_from_anywhere(&damaged());
+    }
+}
+
+fn is_taken_back_from_anywhere(whole: &Bench) {
+    let before = state(whole);
     whole.run("fsck a.img --repair --undo u").exits(1);
-    let (repaired, undo) = (state(&whole), whole.bytes("u"));
+    let (repaired, undo) = (state(whole), whole.bytes("u"));
     let records = records(&undo);
     assert!(records.len() > 3, "{records:?}");
     for saved in 0..records.len() {
@@ -199,44 +268,56 @@ fn a_repair_that_was_cut_short_is_taken_back() {
 
 #[test]
 fn a_repair_that_was_cut_short_does_not_hide_other_changes() {
-    let bench = damaged();
-    bench.run("fsck a.img --repair --undo u").exits(1);
-    let undo = bench.bytes("u");
-    bench.put("u", &undo[..*records(&undo).last().unwrap()]);
-    bench.patch("a.img", 28 * BLOCK, |bytes| bytes[0] ^= 1);
-    refused(&bench, "block 28 has changed");
+    for (name, damaged) in DAMAGED {
+        println!("{name}");
+        let bench = damaged();
+        bench.run("fsck a.img --repair --undo u").exits(1);
+        let undo = bench.bytes("u");
+        bench.put("u", &undo[..*records(&undo).last().unwrap()]);
+        bench.patch("a.img", 28 * BLOCK, |bytes| bytes[0] ^= 1);
+        refused(&bench, "block 28 has changed");
+    }
 }
 
 #[test]
 fn an_undo_that_was_cut_short_can_be_done_again() {
-    let bench = damaged();
-    let before = state(&bench);
-    bench.run("fsck a.img --repair --undo u").exits(1);
-    let undo = bench.bytes("u");
-    let first = records(&undo)[0];
-    let block = usize::from(undo[first + 1]);
-    bench.patch("a.img", block * BLOCK, |bytes| bytes[..BLOCK].copy_from_slice(&undo[first + 5..][..BLOCK]));
-    bench.run("fsck a.img --undo-from u").exits(0);
-    assert!(state(&bench) == before);
-    bench.run("fsck a.img --undo-from u").exits(0);
-    assert!(state(&bench) == before);
+    for (name, damaged) in DAMAGED {
+        println!("{name}");
+        let bench = damaged();
+        let before = state(&bench);
+        bench.run("fsck a.img --repair --undo u").exits(1);
+        let undo = bench.bytes("u");
+        let first = records(&undo)[0];
+        let block = usize::from(undo[first + 1]);
+        bench.patch("a.img", block * BLOCK, |bytes| {
+            bytes[..BLOCK].copy_from_slice(&undo[first + 5..][..BLOCK]);
+        });
+        bench.run("fsck a.img --undo-from u").exits(0);
+        assert!(state(&bench) == before);
+        bench.run("fsck a.img --undo-from u").exits(0);
+        assert!(state(&bench) == before);
+    }
 }
 
 #[test]
 fn an_undo_that_was_cut_within_a_block_can_be_done_again() {
-    let bench = damaged();
-    let before = state(&bench);
-    bench.run("fsck a.img --repair --undo u").exits(1);
-    let undo = bench.bytes("u");
-    // What the undo file notes before it begins, and half a block put back.
-    let begun = [&undo[..], b"U", &nandimg_crc(b"U")].concat();
-    bench.put("u", &begun);
-    let first = records(&undo)[0];
-    let block = usize::from(undo[first + 1]);
-    let half = BLOCK / 2;
-    bench.patch("a.img", block * BLOCK, |bytes| bytes[..half].copy_from_slice(&undo[first + 5..][..half]));
-    bench.run("fsck a.img --undo-from u").exits(0);
-    assert!(state(&bench) == before);
+    for (name, damaged) in DAMAGED {
+        println!("{name}");
+        let bench = damaged();
+        let before = state(&bench);
+        bench.run("fsck a.img --repair --undo u").exits(1);
+        let undo = bench.bytes("u");
+        // What the undo file notes before it begins, and half a block put back.
+        let begun = [&undo[..], b"U", &nandimg_crc(b"U")].concat();
+        bench.put("u", &begun);
+        let first = records(&undo)[0];
+        let block = usize::from(undo[first + 1]);
+        let half = BLOCK / 2;
+        bench
+            .patch("a.img", block * BLOCK, |bytes| bytes[..half].copy_from_slice(&undo[first + 5..][..half]));
+        bench.run("fsck a.img --undo-from u").exits(0);
+        assert!(state(&bench) == before);
+    }
 }
 
 /// CRC-32 (IEEE), bit by bit: the undo file's own, seen from outside.
