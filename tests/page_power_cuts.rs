@@ -427,6 +427,16 @@ fn writes() -> Scenario {
     }
 }
 
+/// On pages with ECC a torn page is one that cannot be corrected.
+#[cfg(feature = "std")]
+#[test]
+fn writes_to_pages_with_ecc() {
+    let files = Files::with_ecc(PAGE as u32);
+    let report = sweep(&files, &writes());
+    report.assert_places(&[(Program, "data"), (Program, "log"), (Program, "directory"), (Program, "zone")]);
+    assert!(files.uncorrectable() > 100, "{} torn pages", files.uncorrectable());
+}
+
 #[test]
 fn data_blocks_that_fail() {
     let faults =

@@ -92,6 +92,30 @@ fn a_repair() {
     assert_eq!(report.uncut.syncs, 1);
 }
 
+/// On pages with ECC a torn page is one that cannot be corrected.
+#[cfg(feature = "std")]
+#[test]
+fn writes_to_pages_with_ecc() {
+    const PAGE: u64 = 512;
+    let files = Files::with_ecc(PAGE as u32);
+    let report = sweep(
+        &files,
+        &Scenario {
+            prepare: |chip, log| fill(chip, log, 6 * 4 * PAGE),
+            run: |hw, log| {
+                let mut session = log.mount(hw)?;
+                session.write(PAGE / 2, 9 * PAGE)?;
+                session.sync()?;
+                session.write(5 * PAGE + 1, 40)?;
+                session.sync()
+            },
+            ..Scenario::new("writes to pages with ECC", geometry(PAGE as u32, 4 * PAGE as u32, 16))
+        },
+    );
+    report.assert_everywhere();
+    assert!(files.uncorrectable() > 100, "{} torn pages", files.uncorrectable());
+}
+
 #[test]
 fn a_write_of_several_blocks() {
     let report = run(&Scenario {

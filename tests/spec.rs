@@ -1,8 +1,9 @@
 //! The specification's worked pages are what the code reads and writes.
 #![forbid(unsafe_code)]
 
-use nandimg::flash::Geometry;
+use nandimg::flash::{Geometry, PageLayoutTag};
 use nandimg::ftl::page::Layout;
+use nandimg::layout;
 use nandimg::onflash::ftlj::{self, Metadata, UNMAPPED};
 use nandimg::onflash::paged::anchor::{Anchor, VERSION};
 use nandimg::onflash::paged::head::{Head, Kind, open, seal};
@@ -77,11 +78,12 @@ fn crc_of(byte: u8) -> u32 {
 
 #[test]
 fn the_worked_anchor_is_what_the_text_says() {
+    let raw_pages = PageLayoutTag::of(&layout::Layout::preset("linux-hamming", 256, 8).unwrap());
     let anchor = Anchor {
         version: VERSION,
         incompatible: 0,
         page_size: 256,
-        spare_size: 0,
+        spare_size: 8,
         pages_per_block: PAGES,
         blocks: 64,
         max_erase_cycles: 100_000,
@@ -98,6 +100,8 @@ fn the_worked_anchor_is_what_the_text_says() {
         directory_pages: 1,
         table_pages: 5,
         next_log: 9,
+        page_layout: raw_pages.fingerprint,
+        page_layout_name: raw_pages.name,
     };
     let at = |head| Head { number: 3, address: address(0, 2), erases: 1, ..head };
     let payload = assert_page("A worked anchor", Kind::Anchor, at, &anchor.encode());

@@ -9,6 +9,7 @@ use thiserror::Error;
 use super::faults::LatentFault;
 use super::file_io::replace_file;
 use super::{BadBlockMarker, Geometry};
+use crate::layout::Layout;
 
 /// The schema this library writes and reads.
 pub const SCHEMA: &str = "nandimg.chip/1";
@@ -29,6 +30,9 @@ pub struct ChipFile {
     /// Where the chip's bad-block mark lies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bad_block_marker: Option<BadBlockMarker>,
+    /// How raw pages are laid out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<StoredLayout>,
     /// Blocks that are bad, where no spare area can carry their mark.
     #[serde(default)]
     pub bad_blocks: Vec<u32>,
@@ -38,6 +42,29 @@ pub struct ChipFile {
     /// What others keep here is kept.
     #[serde(flatten)]
     other: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A layout as a chip file keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum StoredLayout {
+    /// The name of one that is known.
+    Named(String),
+    /// All that a layout file says.
+    Whole(serde_json::Map<String, serde_json::Value>),
+}
+
+impl StoredLayout {
+    /// `layout` by its name, if that is enough to know it by; else all of it.
+    #[must_use]
+    pub fn of(layout: &Layout) -> Self {
+        let known = Layout::preset(layout.name(), layout.page_size(), layout.spare_size());
+        match (known, serde_json::from_str(&layout.to_json())) {
+            (Err(_), Ok(whole)) => Self::Whole(whole),
+            (Ok(known), Ok(whole)) if known != *layout => Self::Whole(whole),
+            _ => Self::Named(layout.name().to_string()),
+        }
+    }
 }
 
 /// The parts of a chip file that grow with the chip.
@@ -114,6 +141,7 @@ impl Default for ChipFile {
             schema: SCHEMA.to_string(),
             geometry: None,
             bad_block_marker: None,
+            layout: None,
             bad_blocks: Vec::new(),
             faults: Vec::new(),
             other: serde_json::Map::new(),

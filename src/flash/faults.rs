@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 pub use super::latent::{LatentFault, LatentFaults, Strike};
-use super::{Block, FlashError, FlashHardware, Geometry, Operation, PageAddr};
+use super::{Block, FlashError, FlashHardware, Geometry, Operation, PageAddr, PageLayoutTag};
 use crate::prng::SplitMix64;
 
 /// A chip whose pages can be overwritten against the rules, to stand for what a power cut leaves.
@@ -18,6 +18,14 @@ pub trait Tearable: FlashHardware {
     /// # Errors
     /// When what carries the chip fails.
     fn overwrite(&mut self, page: PageAddr, bytes: &[u8]) -> Result<(), FlashError>;
+
+    /// The same, of a page that was programmed in part: without the ECC that these bytes should have.
+    ///
+    /// # Errors
+    /// When what carries the chip fails.
+    fn tear(&mut self, page: PageAddr, bytes: &[u8]) -> Result<(), FlashError> {
+        self.overwrite(page, bytes)
+    }
 }
 
 /// What becomes of the operation during which the power goes.
@@ -354,11 +362,11 @@ impl<H: Tearable> Faulty<H> {
                     .copied()
                     .chain(core::iter::repeat_n(0xFF, data.len() - half))
                     .collect();
-                self.inner.overwrite(page, &torn)?;
+                self.inner.tear(page, &torn)?;
             }
             Cut::Garbage => {
                 let garbage = self.garbage(page);
-                self.inner.overwrite(page, &garbage)?;
+                self.inner.tear(page, &garbage)?;
             }
             Cut::Unreadable => self.overwrite_or_spoil(page, None)?,
             Cut::OldTail => {
@@ -394,9 +402,10 @@ impl<H: Tearable> Faulty<H> {
                 }
             }
             Cut::Garbage => {
+                self.forget_block(block);
                 for page in geometry.iter_pages(block) {
                     let garbage = self.garbage(page);
-                    self.overwrite_or_spoil(page, Some(&garbage))?;
+                    self.inner.tear(page, &garbage)?;
                 }
             }
             Cut::Unreadable => self.unreadable.extend(geometry.iter_pages(block)),
@@ -516,6 +525,10 @@ impl<H: Tearable> FlashHardware for Faulty<H> {
         }
         self.unsynced.clear();
         self.inner.sync()
+    }
+
+    fn page_layout(&self) -> Option<PageLayoutTag> {
+        self.inner.page_layout()
     }
 
     fn raw_offset(&self, page: PageAddr) -> u64 {

@@ -1,5 +1,8 @@
 //! A chip in a file: a raw image, page data with or without spare bytes, and the chip file beside it.
 //!
+//! With a [layout](crate::layout) that has ECC, every page that is programmed gets its ECC, and every one that is read is
+//! corrected; what could not be is unreadable. Nothing above the chip notices but by that.
+//!
 //! An erase is deferred: the block is kept in RAM, filled by the programs that follow, and written in one go when
 //! another block's turn comes or at a sync. A process that is killed leaves the block as it was, or its new head before
 //! its old tail, as [`FlashHardware`] allows. Dropping the image without a sync is such a kill.
@@ -7,11 +10,17 @@
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use super::chip_file::ChipFile;
+use super::corrections::Corrections;
 use super::faults::{LatentFaults, Strike, Tearable};
 use super::file_io::{LockedFile, read_exact_at, write_all_at};
-use super::{BadBlockMarker, Block, FlashError, FlashHardware, Geometry, Operation, PageAddr};
+use super::{BadBlockMarker, Block, FlashError, FlashHardware, Geometry, Operation, PageAddr, PageLayoutTag};
+use crate::layout::{Layout, PageCodec};
+
+/// Raw bytes read at a time to be corrected.
+const WINDOW: usize = 256 << 10;
 
 /// Told of each block before it changes.
 pub trait ChangeLog: Send + Sync {
@@ -39,6 +48,9 @@ pub struct ImageFile {
     geometry: Geometry,
     /// Where the volume starts in the file.
     start: u64,
+    /// How pages are stored, where it is not data in front of spare bytes that are left alone.
+    codec: Option<PageCodec>,
+    corrections: Mutex<Corrections>,
     marker: Option<BadBlockMarker>,
     /// The marks of the chip, by block.
     marks: Vec<bool>,
@@ -64,14 +76,29 @@ struct Pending {
 }
 
 impl ImageFile {
-    /// The chip in `file`, whose volume starts at block `first_block` of the file. Its bad-block marks are read.
+    /// The chip in `file`, whose volume starts at block `first_block` of the file, each page data in front of its spare
+    /// bytes. Its bad-block marks are read.
     ///
     /// # Errors
-    /// When the volume does not lie within the file, the chip file names blocks that do not exist, or the marks
-    /// cannot be read.
+    /// As for [`with_layout`](Self::with_layout).
     pub fn new(
         file: LockedFile,
         geometry: Geometry,
+        first_block: u32,
+        chip: ChipState,
+    ) -> Result<Self, FlashError> {
+        Self::with_layout(file, geometry, None, first_block, chip)
+    }
+
+    /// The same, with pages that are stored as `layout` says.
+    ///
+    /// # Errors
+    /// When the volume does not lie within the file, the layout is for other pages, the chip file names blocks that do not
+    /// exist, or the marks cannot be read.
+    pub fn with_layout(
+        file: LockedFile,
+        geometry: Geometry,
+        layout: Option<&Layout>,
         first_block: u32,
         chip: ChipState,
     ) -> Result<Self, FlashError> {
@@ -92,11 +119,26 @@ impl ImageFile {
                 geometry.blocks()
             )));
         }
-        let marker = Self::marker_rule(&geometry, &chip)?;
+        if let Some(layout) = layout
+            && (layout.page_size(), layout.spare_size()) != (geometry.page_size(), geometry.spare_size())
+        {
+            return Err(FlashError::Unfit(format!(
+                "the layout {} is for pages of {}+{} bytes, and these have {}+{}",
+                layout.name(),
+                layout.page_size(),
+                layout.spare_size(),
+                geometry.page_size(),
+                geometry.spare_size()
+            )));
+        }
+        let marker = Self::marker_rule(&geometry, layout, &chip)?;
+        let codec = layout.filter(|l| !(l.ecc_less() && l.is_contiguous_data())).map(PageCodec::new);
         let mut image = Self {
             file: file.file,
             geometry,
             start,
+            corrections: Mutex::new(Corrections::of_strength(codec.as_ref().map_or(0, PageCodec::strength))),
+            codec,
             marker,
             marks: vec![false; geometry.blocks() as usize],
             latent: LatentFaults::new(chip.content.faults.clone()),
@@ -108,13 +150,14 @@ impl ImageFile {
         Ok(image)
     }
 
-    /// Where the bad-block mark of this chip lies; `None` without a spare area.
-    fn marker_rule(geometry: &Geometry, chip: &ChipState) -> Result<Option<BadBlockMarker>, FlashError> {
-        if geometry.spare_size() == 0 {
-            return Ok(None);
-        }
-        let usual = || BadBlockMarker::usual(geometry.page_size(), geometry.pages_per_block());
-        let marker = chip.content.bad_block_marker.clone().unwrap_or_else(usual);
+    /// Where the bad-block mark of this chip lies.
+    fn marker_rule(
+        geometry: &Geometry,
+        layout: Option<&Layout>,
+        chip: &ChipState,
+    ) -> Result<Option<BadBlockMarker>, FlashError> {
+        let stated = chip.content.bad_block_marker.as_ref();
+        let Some(marker) = BadBlockMarker::of_chip(geometry, layout, stated) else { return Ok(None) };
         if !marker.fits(geometry.spare_size(), geometry.pages_per_block()) {
             return Err(FlashError::Unfit(format!(
                 "the bad-block mark (bytes {}..{} of the spare area, pages {:?}) does not lie within {} spare bytes and {} pages",
@@ -135,12 +178,13 @@ impl ImageFile {
             }
         }
         let Some(marker) = &self.marker else { return Ok(()) };
+        let is_mark = marker.reading(self.layout());
         let mut bytes = vec![0; marker.len as usize];
         for block in self.geometry.iter_blocks() {
             for &page in &marker.pages {
                 let at = self.marker_offset(marker, PageAddr { block, page });
                 read_exact_at(&self.file, &mut bytes, at).map_err(|e| self.io("read", at, &e))?;
-                if bytes.iter().any(|&byte| byte != 0xFF) {
+                if bytes.iter().any(|&byte| is_mark(byte)) {
                     self.marks[block.index()] = true;
                 }
             }
@@ -150,6 +194,45 @@ impl ImageFile {
 
     fn marker_offset(&self, marker: &BadBlockMarker, page: PageAddr) -> u64 {
         self.raw_offset(page) + u64::from(self.geometry.page_size()) + u64::from(marker.byte)
+    }
+
+    /// The file, to be looked at.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Where the chip marks bad blocks, if it can.
+    pub fn marker(&self) -> Option<&BadBlockMarker> {
+        self.marker.as_ref()
+    }
+
+    /// How pages are stored, where it is not data in front of spare bytes that are left alone.
+    pub fn layout(&self) -> Option<&Layout> {
+        self.codec.as_ref().map(PageCodec::layout)
+    }
+
+    /// What the ECC has found in the pages that were read so far.
+    pub fn corrections(&self) -> Corrections {
+        self.corrections.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Set the mark in one page. What else the page holds can still be read: where an ECC protects the mark, it is made anew.
+    fn set_mark(&mut self, marker: &BadBlockMarker, at: PageAddr) -> Result<(), FlashError> {
+        let zeros = vec![0; marker.len as usize];
+        if let Some(codec) = self.codec.as_ref().filter(|codec| marker.is_protected_by(codec.layout())) {
+            let mut raw = vec![0; self.geometry.raw_page_size() as usize];
+            self.read_raw(at, &mut raw)?;
+            if codec.decode(&mut raw).is_readable() {
+                let mut data = vec![0; self.geometry.page_size() as usize];
+                codec.data(&raw, &mut data);
+                let start = self.geometry.page_size() as usize + marker.byte as usize;
+                raw[start..start + zeros.len()].copy_from_slice(&zeros);
+                codec.encode(&data, &mut raw);
+                return self.overwrite_stored(at, &raw);
+            }
+        }
+        let offset = self.marker_offset(marker, at);
+        write_all_at(&self.file, &zeros, offset).map_err(|e| self.io("write", offset, &e))
     }
 
     /// The chip file and where it is kept.
@@ -266,6 +349,84 @@ impl ImageFile {
         Ok(())
     }
 
+    /// Raw bytes of consecutive pages of a block, as they are stored.
+    fn read_raw(&self, first: PageAddr, raw: &mut [u8]) -> Result<(), FlashError> {
+        if let Some(pending) = self.pending.as_ref().filter(|p| p.block == first.block) {
+            let start = first.page as usize * self.geometry.raw_page_size() as usize;
+            raw.copy_from_slice(&pending.raw[start..start + raw.len()]);
+            return Ok(());
+        }
+        let at = self.raw_offset(first);
+        read_exact_at(&self.file, raw, at).map_err(|e| self.io("read", at, &e))
+    }
+
+    /// Read data bytes from data byte `skip` of page `first` on, corrected.
+    fn read_corrected(
+        &self,
+        codec: &PageCodec,
+        first: PageAddr,
+        skip: usize,
+        buf: &mut [u8],
+    ) -> Result<(), FlashError> {
+        let (page_size, raw_size) =
+            (self.geometry.page_size() as usize, self.geometry.raw_page_size() as usize);
+        let pages = (skip + buf.len()).div_ceil(page_size);
+        let mut window = vec![0; pages.min((WINDOW / raw_size).max(1)) * raw_size];
+        let mut part = Vec::new();
+        let (mut next, mut skip, mut rest) = (first, skip, buf);
+        while !rest.is_empty() {
+            let pages = (skip + rest.len()).div_ceil(page_size).min(window.len() / raw_size);
+            let raws = &mut window[..pages * raw_size];
+            self.read_raw(next, raws)?;
+            for raw in raws.chunks_exact_mut(raw_size) {
+                self.correct(codec, next, raw)?;
+                let (out, tail) = rest.split_at_mut((page_size - skip).min(rest.len()));
+                if out.len() == page_size {
+                    codec.data(raw, out);
+                } else {
+                    part.resize(page_size, 0);
+                    codec.data(raw, &mut part);
+                    out.copy_from_slice(&part[skip..skip + out.len()]);
+                }
+                (rest, skip) = (tail, 0);
+                next.page += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn correct(&self, codec: &PageCodec, at: PageAddr, raw: &mut [u8]) -> Result<(), FlashError> {
+        let verdict = codec.decode(raw);
+        if verdict.is_clean() {
+            return Ok(());
+        }
+        let mut corrections = self.corrections.lock().unwrap_or_else(PoisonError::into_inner);
+        corrections.note(&self.geometry, at, &verdict);
+        match verdict.is_readable() {
+            true => Ok(()),
+            false => Err(FlashError::Unreadable { at, offset: self.raw_offset(at) }),
+        }
+    }
+
+    /// What a page is to hold so that it reads as `data`; without a layout, its data bytes alone.
+    fn stored(&self, data: &[u8]) -> Vec<u8> {
+        match &self.codec {
+            None => data.to_vec(),
+            Some(codec) => {
+                let mut raw = vec![0xFF; self.geometry.raw_page_size() as usize];
+                codec.encode(data, &mut raw);
+                raw
+            }
+        }
+    }
+
+    /// Let the cells of a page hold these bytes.
+    fn overwrite_stored(&mut self, page: PageAddr, stored: &[u8]) -> Result<(), FlashError> {
+        self.flush()?;
+        let at = self.raw_offset(page);
+        write_all_at(&self.file, stored, at).map_err(|e| self.io("write", at, &e))
+    }
+
     /// Data bytes of consecutive pages, gathered from between their spare bytes.
     fn read_interleaved(&self, raw_at: u64, skip: usize, buf: &mut [u8]) -> Result<(), FlashError> {
         let (page, raw_page) = (self.geometry.page_size() as usize, self.geometry.raw_page_size() as usize);
@@ -307,6 +468,9 @@ impl FlashHardware for ImageFile {
         }
         let (page, raw_page) = (self.geometry.page_size() as usize, self.geometry.raw_page_size() as usize);
         let skip = (offset - first.page * self.geometry.page_size()) as usize;
+        if let Some(codec) = &self.codec {
+            return self.read_corrected(codec, first, skip, buf);
+        }
         if let Some(pending) = self.pending.as_ref().filter(|p| p.block == block) {
             gather(&pending.raw[first.page as usize * raw_page..], raw_page, page, skip, buf);
             return Ok(());
@@ -324,18 +488,19 @@ impl FlashHardware for ImageFile {
         if self.strike(page.block, Operation::Program) {
             return Err(self.failed(Operation::Program, page));
         }
+        let stored = self.stored(data);
         let start = page.page as usize * self.geometry.raw_page_size() as usize;
         if let Some(pending) = self.pending.as_mut().filter(|p| p.block == page.block) {
-            pending.raw[start..start + data.len()].copy_from_slice(data);
+            pending.raw[start..start + stored.len()].copy_from_slice(&stored);
             return Ok(());
         }
         self.flush()?;
         self.note_change(page.block)?;
         // Programming only clears bits.
         let at = self.raw_offset(page);
-        let mut cells = vec![0; data.len()];
+        let mut cells = vec![0; stored.len()];
         read_exact_at(&self.file, &mut cells, at).map_err(|e| self.io("read", at, &e))?;
-        cells.iter_mut().zip(data).for_each(|(cell, byte)| *cell &= byte);
+        cells.iter_mut().zip(stored).for_each(|(cell, byte)| *cell &= byte);
         write_all_at(&self.file, &cells, at).map_err(|e| self.io("write", at, &e))
     }
 
@@ -360,10 +525,8 @@ impl FlashHardware for ImageFile {
         self.flush()?;
         if let Some(marker) = self.marker.clone() {
             self.note_change(block)?;
-            let zeros = vec![0; marker.len as usize];
             for &page in &marker.pages {
-                let at = self.marker_offset(&marker, PageAddr { block, page });
-                write_all_at(&self.file, &zeros, at).map_err(|e| self.io("write", at, &e))?;
+                self.set_mark(&marker, PageAddr { block, page })?;
             }
         } else if !self.chip.content.bad_blocks.contains(&block.0) {
             let listed = &mut self.chip_mut().bad_blocks;
@@ -392,6 +555,10 @@ impl FlashHardware for ImageFile {
         Ok(())
     }
 
+    fn page_layout(&self) -> Option<PageLayoutTag> {
+        self.layout().map(PageLayoutTag::of)
+    }
+
     fn raw_offset(&self, page: PageAddr) -> u64 {
         self.start + self.geometry.raw_offset(page)
     }
@@ -399,8 +566,13 @@ impl FlashHardware for ImageFile {
 
 impl Tearable for ImageFile {
     fn overwrite(&mut self, page: PageAddr, bytes: &[u8]) -> Result<(), FlashError> {
-        self.flush()?;
-        let at = self.raw_offset(page);
-        write_all_at(&self.file, bytes, at).map_err(|e| self.io("write", at, &e))
+        let stored = self.stored(bytes);
+        self.overwrite_stored(page, &stored)
+    }
+
+    fn tear(&mut self, page: PageAddr, bytes: &[u8]) -> Result<(), FlashError> {
+        let mut stored = self.stored(bytes);
+        stored[self.geometry.page_size() as usize..].fill(0xFF);
+        self.overwrite_stored(page, &stored)
     }
 }

@@ -9,6 +9,9 @@ pub mod blank;
 #[cfg(feature = "std")]
 pub mod chip_file;
 pub mod chips;
+#[cfg(feature = "std")]
+pub mod corrections;
+pub mod dump;
 pub mod faults;
 #[cfg(feature = "std")]
 pub mod file_io;
@@ -27,6 +30,7 @@ use core::fmt;
 
 use thiserror::Error;
 
+use crate::layout::Layout;
 pub use geometry::{Block, Geometry, GeometryError, PageAddr};
 pub use marker::BadBlockMarker;
 
@@ -91,9 +95,40 @@ pub trait FlashHardware {
     /// When it could not be made durable.
     fn sync(&mut self) -> Result<(), FlashError>;
 
+    /// How the raw pages of the chip are laid out, where that is to be recorded for whoever opens its image next.
+    fn page_layout(&self) -> Option<PageLayoutTag> {
+        None
+    }
+
     /// Where `page` starts in a raw image of the chip, in bytes: for messages.
     fn raw_offset(&self, page: PageAddr) -> u64 {
         self.geometry().raw_offset(page)
+    }
+}
+
+/// Which layout raw pages have; to be recorded, and recognised by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PageLayoutTag {
+    /// [`Layout::fingerprint`](crate::layout::Layout::fingerprint).
+    pub fingerprint: u32,
+    /// Its name, filled up with zeros, cut off where it is longer.
+    pub name: [u8; 24],
+}
+
+impl PageLayoutTag {
+    /// That of `layout`.
+    #[must_use]
+    pub fn of(layout: &Layout) -> Self {
+        let mut name = [0; 24];
+        name.iter_mut().zip(layout.name().bytes()).for_each(|(to, byte)| *to = byte);
+        Self { fingerprint: layout.fingerprint(), name }
+    }
+
+    /// Its name, as far as it is recorded.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let name = self.name.split(|&byte| byte == 0).next().unwrap_or_default();
+        String::from_utf8_lossy(name).into_owned()
     }
 }
 
@@ -136,6 +171,9 @@ impl<H: FlashHardware + ?Sized> FlashHardware for &mut H {
     fn sync(&mut self) -> Result<(), FlashError> {
         (**self).sync()
     }
+    fn page_layout(&self) -> Option<PageLayoutTag> {
+        (**self).page_layout()
+    }
     fn raw_offset(&self, page: PageAddr) -> u64 {
         (**self).raw_offset(page)
     }
@@ -169,6 +207,9 @@ impl<H: FlashHardware + ?Sized> FlashHardware for Inspected<'_, H> {
     }
     fn sync(&mut self) -> Result<(), FlashError> {
         Ok(())
+    }
+    fn page_layout(&self) -> Option<PageLayoutTag> {
+        self.0.page_layout()
     }
     fn raw_offset(&self, page: PageAddr) -> u64 {
         self.0.raw_offset(page)

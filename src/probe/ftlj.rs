@@ -5,7 +5,6 @@
 
 use std::io;
 
-use super::layouts::WITH_SPARE;
 use super::magic;
 use super::source::ReadAt;
 use super::volumes::{Finds, Format, FoundVolume, Hints};
@@ -55,6 +54,7 @@ impl Explained {
             blocks: Some(self.blocks),
             first_block: self.first_block,
             max_erase_cycles: None,
+            page_layout: None,
             start: self.start,
             fills_file: self.fills_file,
             rank: self.score,
@@ -65,14 +65,7 @@ impl Explained {
 impl Hints {
     /// The page and spare sizes to try where pages have a spare area.
     fn interleaved(&self) -> Vec<(u32, u32)> {
-        match (self.page_size, self.spare_size) {
-            (_, Some(0)) => Vec::new(),
-            (Some(page), Some(spare)) => vec![(page, spare)],
-            (page, spare) => {
-                let fits = |&(p, s): &(u32, u32)| page.is_none_or(|n| n == p) && spare.is_none_or(|n| n == s);
-                WITH_SPARE.iter().map(|l| (l.page as u32, l.spare as u32)).filter(fits).collect()
-            }
-        }
+        self.with_spare().iter().map(|l| (l.page as u32, l.spare as u32)).collect()
     }
 
     /// The block sizes to try. All of them, also where one is known: two slots may show that it is not so.

@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::ftlj::{self, SlotsSeen};
 use super::paged::{self, ZoneSeen};
 use super::source::ReadAt;
-use crate::flash::Geometry;
+use crate::flash::{Geometry, PageLayoutTag};
 
 /// A format of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub struct FoundVolume {
     pub first_block: u32,
     /// Rated erases of a block, where the volume says.
     pub max_erase_cycles: Option<u32>,
+    /// How its raw pages are laid out, where it says.
+    pub page_layout: Option<PageLayoutTag>,
     /// Where it starts in the image, in bytes.
     pub(super) start: u64,
     /// It takes the whole of the image, and says so itself.
@@ -50,6 +52,12 @@ impl FoundVolume {
     #[must_use]
     pub fn fills_file(&self) -> bool {
         self.fills_file
+    }
+
+    /// Where it starts in the image, in bytes.
+    #[must_use]
+    pub fn start(&self) -> u64 {
+        self.start
     }
 
     /// Where in the image a page-mapped one keeps its anchors, in bytes.

@@ -207,6 +207,7 @@ impl FormatPlan {
             Directory { pairs: Vec::new(), map_pages: vec![NO_PAGE; layout.map_pages() as usize] };
         let map = Map::new(&layout, volume, directory, usize::MAX);
         let map = map.unwrap_or_else(|| unreachable!("an empty directory fits"));
+        let page_layout = hw.page_layout().unwrap_or_default();
         let anchor = Anchor {
             version: VERSION,
             incompatible: 0,
@@ -228,6 +229,8 @@ impl FormatPlan {
             directory_pages: 0,
             table_pages: 0,
             next_log: 1,
+            page_layout: page_layout.fingerprint,
+            page_layout_name: page_layout.name,
         };
         PageVolume {
             hw,
@@ -257,7 +260,7 @@ impl FormatPlan {
             levelled_at: 0,
             session: Session::Active,
             recovering: None,
-            doubtful: BTreeSet::new(),
+            doubtful: Vec::new(),
             always_mirror: false,
             has_table: true,
             read_only: None,
@@ -278,6 +281,7 @@ impl<H: FlashHardware> PageVolume<H> {
             Err(_) if self.chain.failed.is_some() => self.begin_chain_anew()?,
             done => done?,
         }
+        self.recovering = None;
         let mut stale = Vec::new();
         for block in self.good_zone_blocks().filter(|block| !self.zone.blocks.contains(block)) {
             if !read_metadata(&self.hw, PageAddr { block, page: 0 })?.is_erased() {

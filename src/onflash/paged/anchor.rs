@@ -10,7 +10,9 @@ pub const VERSION: u16 = 1;
 /// Incompatible features that are understood, as bits: none is defined.
 pub const INCOMPATIBLE: u32 = 0;
 /// Bytes of an anchor's payload.
-pub const ANCHOR_LEN: usize = 94;
+pub const ANCHOR_LEN: usize = 122;
+/// Bytes for the name of a page layout.
+pub const LAYOUT_NAME_LEN: usize = 24;
 
 /// What an anchor says of the volume and of its checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,10 @@ pub struct Anchor {
     pub table_pages: u32,
     /// The number that the next log page has.
     pub next_log: u64,
+    /// How the raw pages of the chip are laid out: the CRC-32 of what it means, 0 where nothing is recorded.
+    pub page_layout: u32,
+    /// What that is called; filled up with zeros, cut off where it is longer.
+    pub page_layout_name: [u8; LAYOUT_NAME_LEN],
 }
 
 impl Anchor {
@@ -81,6 +87,8 @@ impl Anchor {
         }
         out.put_u16(0);
         out.put_u64(self.next_log);
+        out.put_u32(self.page_layout);
+        out.put(&self.page_layout_name);
         debug_assert_eq!(out.len(), ANCHOR_LEN);
         out
     }
@@ -120,6 +128,12 @@ impl Anchor {
                 fields.u16()?;
                 fields.u64()?
             },
+            // An anchor may end here: then nothing is recorded.
+            page_layout: fields.u32().unwrap_or(0),
+            page_layout_name: fields
+                .bytes(LAYOUT_NAME_LEN)
+                .and_then(|name| name.try_into().ok())
+                .unwrap_or_default(),
         })
     }
 }

@@ -45,6 +45,7 @@ impl Inferred {
             blocks: None,
             first_block: self.first_block,
             max_erase_cycles: None,
+            page_layout: None,
             start: self.start,
             fills_file: false,
             rank,

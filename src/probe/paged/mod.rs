@@ -16,10 +16,11 @@ mod tests;
 use std::collections::BTreeMap;
 use std::io;
 
+use super::layouts;
 use super::magic;
 use super::source::ReadAt;
 use super::volumes::{Finds, Format, FoundVolume, Hints};
-use crate::flash::{Geometry, PageAddr};
+use crate::flash::{Geometry, PageAddr, PageLayoutTag};
 use crate::onflash::paged::head::MAGIC;
 use page::{MetadataPage, Verdict, Work, read_page};
 
@@ -45,24 +46,41 @@ struct Anchored {
     geometry: Geometry,
     start: u64,
     zone_blocks: u32,
+    page_layout: Option<PageLayoutTag>,
 }
 
 impl Anchored {
-    /// The volume that the anchor in `page` belongs to, if it makes sense where it lies.
-    fn of(page: &MetadataPage) -> Option<Self> {
+    /// The volume that the anchor in `page` belongs to, if it makes sense where it lies in a source of `len` bytes. The spare bytes
+    /// that it records are those of the chip it was made for: a dump may have been taken without, or with others.
+    fn of(page: &MetadataPage, len: u64) -> Option<Self> {
+        let anchor = page.anchor?;
+        let as_recorded = Self::with_spare(page, anchor.spare_size);
+        if as_recorded.is_some_and(|volume| volume.reaches(len)) {
+            return as_recorded;
+        }
+        let of_such_pages = layouts::all().filter(|l| l.page == u64::from(anchor.page_size));
+        let spares = of_such_pages.filter_map(|l| u32::try_from(l.spare).ok()).chain([0]);
+        let others = spares.filter_map(|spare| Self::with_spare(page, spare));
+        others.into_iter().find(|volume| volume.reaches(len)).or(as_recorded)
+    }
+
+    /// The same, in a source with `spare_size` spare bytes a page.
+    fn with_spare(page: &MetadataPage, spare_size: u32) -> Option<Self> {
         let anchor = page.anchor?;
         if !PAGE_SIZES.contains(&anchor.page_size) {
             return None;
         }
         let block_size = anchor.page_size.checked_mul(anchor.pages_per_block)?;
-        let geometry = Geometry::new(anchor.page_size, anchor.spare_size, block_size, anchor.blocks).ok()?;
+        let geometry = Geometry::new(anchor.page_size, spare_size, block_size, anchor.blocks).ok()?;
         let cycles = Some(anchor.max_erase_cycles).filter(|&cycles| cycles > 0);
         let geometry = geometry.with_max_erase_cycles(cycles);
         let zone_blocks = u32::from(anchor.zone_blocks).min(ZONE_BLOCKS);
         let in_zone = page.head.address / geometry.pages_per_block() < zone_blocks;
         let start = page.offset.checked_sub(u64::from(page.head.address) * geometry.raw_page_size())?;
         let whole = start.is_multiple_of(geometry.raw_block_size());
-        (in_zone && whole).then_some(Self { geometry, start, zone_blocks })
+        let page_layout = PageLayoutTag { fingerprint: anchor.page_layout, name: anchor.page_layout_name };
+        let page_layout = Some(page_layout).filter(|tag| tag.fingerprint != 0);
+        (in_zone && whole).then_some(Self { geometry, start, zone_blocks, page_layout })
     }
 
     /// Whether `page` stands where it says in this volume.
@@ -70,6 +88,11 @@ impl Anchored {
         let address = u64::from(page.head.address);
         address < self.geometry.raw_size() / self.geometry.raw_page_size()
             && self.start + address * self.geometry.raw_page_size() == page.offset
+    }
+
+    /// Whether the volume ends where the source does.
+    fn reaches(&self, len: u64) -> bool {
+        self.start.checked_add(self.geometry.raw_size()) == Some(len)
     }
 
     fn fills(&self, file_len: u64) -> bool {
@@ -90,6 +113,7 @@ impl Anchored {
             blocks: Some(geometry.blocks()),
             first_block: u32::try_from(self.start / geometry.raw_block_size()).ok()?,
             max_erase_cycles: geometry.max_erase_cycles(),
+            page_layout: self.page_layout,
             start: self.start,
             fills_file: self.fills(file_len),
             rank,
@@ -119,7 +143,7 @@ pub(super) fn find<S: ReadAt + ?Sized>(source: &S, hints: &Hints) -> io::Result<
             }
         };
         finds.traces.valid += 1;
-        match Anchored::of(&page) {
+        match Anchored::of(&page, file_len) {
             Some(volume) if anchored.contains(&volume) || anchored.len() == MAX_VOLUMES => {}
             Some(volume) => {
                 anchored.push(volume);
@@ -215,7 +239,7 @@ pub(super) fn look_at_zone<S: ReadAt + ?Sized>(
         }
         seen = ZoneSeen::Magic;
         let Verdict::Page(found) = read_page(source, offset, &mut work)? else { continue };
-        let Some(volume) = Anchored::of(&found) else { continue };
+        let Some(volume) = Anchored::with_spare(&found, geometry.spare_size()) else { continue };
         let is_it = volume.geometry.with_max_erase_cycles(None) == geometry.with_max_erase_cycles(None);
         let address = u64::from(block.0) * u64::from(geometry.pages_per_block()) + u64::from(page);
         if is_it
