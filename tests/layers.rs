@@ -13,7 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("onflash", &["error"]),
     ("flash", &["error", "layout", "prng"]),
     ("ftl", &["error", "flash", "onflash"]),
-    ("probe", &["error", "flash", "onflash"]),
+    ("probe", &["ecc", "error", "flash", "layout", "onflash", "prng"]),
     ("check", &["error", "flash", "onflash", "ftl"]),
 ];
 

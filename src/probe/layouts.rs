@@ -1,5 +1,7 @@
 //! How dumps interleave pages with their spare bytes.
 
+use super::volumes::Hints;
+
 /// A page's data and spare bytes, as a dump interleaves them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PageLayout {
@@ -45,6 +47,20 @@ pub(super) const WITHOUT_SPARE: PageLayout = layout(512, 0);
 /// All of them.
 pub(super) fn all() -> impl Iterator<Item = PageLayout> {
     std::iter::once(WITHOUT_SPARE).chain(WITH_SPARE)
+}
+
+impl Hints {
+    /// The layouts with spare bytes to try.
+    pub(super) fn with_spare(&self) -> Vec<PageLayout> {
+        match (self.page_size, self.spare_size) {
+            (_, Some(0)) => Vec::new(),
+            (Some(page), Some(spare)) => vec![layout(page.into(), spare.into())],
+            (page, spare) => {
+                let is = |known: Option<u32>, size: u64| known.is_none_or(|known| u64::from(known) == size);
+                WITH_SPARE.into_iter().filter(|l| is(page, l.page) && is(spare, l.spare)).collect()
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,18 +3,25 @@
 //! Nothing read here is believed before it is checked, and the work is bounded by the size of the image.
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
+mod corrected;
+mod ecc;
 mod foreign;
 mod ftlj;
 mod layouts;
 mod linux_bbt;
 mod magic;
 mod paged;
+mod sample;
 mod source;
+mod survey;
 mod volumes;
 
+pub use corrected::Corrected;
+pub use ecc::{EccCount, ScoredLayout, count_pages, detect_layout, score_layouts};
 pub use foreign::{Foreign, recognise};
 pub use linux_bbt::{BbtCopy, FoundBbt, find_bbt};
 pub use source::ReadAt;
+pub use survey::{Candidate, Evidence, Known, NearFit, Shape, Survey, survey};
 pub use volumes::{Format, FoundVolume, Hints, Search, Seen, Traces, find_volumes, look_at};
 
 use std::io;

@@ -49,14 +49,14 @@ impl ReadAt for [u8] {
     }
 }
 
-/// For where a `&dyn ReadAt` is wanted: a slice itself has no fixed size and cannot become one.
-impl ReadAt for &[u8] {
+/// For where a `&dyn ReadAt` is wanted: what has no fixed size cannot become one itself.
+impl<S: ReadAt + ?Sized> ReadAt for &S {
     fn len(&self) -> u64 {
-        ReadAt::len(*self)
+        (**self).len()
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        ReadAt::read_at(*self, offset, buf)
+        (**self).read_at(offset, buf)
     }
 }
 
