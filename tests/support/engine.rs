@@ -140,8 +140,8 @@ impl Engine for PageMapped {
     }
 
     fn kind_of(geometry: &Geometry, at: PageAddr, page: Option<&[u8]>) -> &'static str {
-        let zone = if geometry.blocks() >= 256 { 8 } else { 4 };
-        if at.block.0 < zone {
+        let layout = page::Layout::of_chip(geometry).unwrap();
+        if at.block.0 < layout.zone_blocks {
             return "zone";
         }
         let Some(page) = page else { return "nothing" };

@@ -14,6 +14,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use nandimg::Result;
+use nandimg::flash::faults::Cut;
 use nandimg::flash::{Block, FlashError, FlashHardware, Geometry, PageAddr};
 use nandimg::ftl::Volume;
 use nandimg::ftl::wear::WearPolicy;
@@ -189,6 +190,8 @@ pub(crate) struct LogOf<E> {
     pub(crate) fading: bool,
     /// What that is.
     before: Option<Model>,
+    /// An erase that was done may have been taken back by a cut.
+    pub(crate) taken_back: bool,
     pub(crate) rng: SplitMix64,
 }
 
@@ -208,6 +211,7 @@ impl<E: Engine> LogOf<E> {
             tally: Tally::default(),
             watching: true,
             fading: false,
+            taken_back: false,
             before: None,
             rng: SplitMix64::new(0x6E61_6E64),
         }
@@ -245,10 +249,17 @@ impl<E: Engine> LogOf<E> {
         }
     }
 
+    /// The power has gone in this way.
+    pub(crate) fn note_cut(&mut self, cut: Cut) {
+        self.fading |= Cut::FADING.contains(&cut);
+        self.taken_back |= cut == Cut::Reordered;
+    }
+
     /// What decides how a process goes on from here, but for the chip.
     pub(crate) fn state(&self) -> impl Hash {
         let Model { committed, pending } = &self.model;
-        (committed.clone(), format!("{pending:?}"), self.syncing, self.fading, format!("{:?}", self.before))
+        let allowed = (self.syncing, self.fading, self.taken_back);
+        (committed.clone(), format!("{pending:?}"), allowed, format!("{:?}", self.before))
     }
 
     /// The erase counts last acknowledged.

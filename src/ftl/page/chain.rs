@@ -93,8 +93,8 @@ impl<H: FlashHardware> PageVolume<H> {
         Ok(())
     }
 
-    /// A block that the last group of a log that was cut short emptied. The chain comes to those that are taken last, and mostly not
-    /// before the checkpoint is in force.
+    /// A block that holds what counts if the recovery is cut short: one that the last group of a log that was cut short emptied. The
+    /// chain comes to those that are taken last, and mostly not before the checkpoint is in force.
     fn take_doubtful(&mut self) -> Option<Block> {
         self.recovering.as_ref()?;
         let of_data = |state| matches!(state, BlockState::Closed | BlockState::Listed);
@@ -102,9 +102,8 @@ impl<H: FlashHardware> PageVolume<H> {
             let info = self.blocks.info(block);
             of_data(info.state) && info.live + info.staged == 0
         };
-        let block = self.doubtful.iter().copied().find(empty)?;
-        self.doubtful.remove(&block);
-        Some(block)
+        let index = self.doubtful.iter().position(empty)?;
+        Some(self.doubtful.remove(index))
     }
 
     /// Append a page. `payload` makes its content, given the pair that the chain goes on in. Returns the page in the first block

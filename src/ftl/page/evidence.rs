@@ -7,6 +7,7 @@ use super::collect::{BlockSummary, read_summary};
 use super::io::{Reading, read_metadata};
 use super::layout::{Layout, Lpn, Ppn};
 use super::mount::all_anchors;
+use super::zone::LAST_NUMBER;
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashHardware, PageAddr, marked_blocks};
 use crate::onflash::paged::head::Kind;
@@ -50,6 +51,10 @@ pub(super) struct Evidence {
     pub(super) closed: BTreeMap<Block, BlockSummary>,
     pub(super) erases: BTreeMap<Block, u32>,
     pub(super) bad: BTreeSet<Block>,
+    /// Blocks with pages of the log or of a block table, and the highest epoch of those.
+    pub(super) telling: BTreeMap<Block, u32>,
+    /// The number of the log page after all that were found.
+    pub(super) next_log: u64,
 }
 
 /// Pages of the chain that were found, of one volume.
@@ -72,6 +77,7 @@ impl Evidence {
             if found.head.volume == volume {
                 evidence.note_erases(found.at.block, found.head.erases);
                 evidence.note_sequence(found.head.number);
+                evidence.note_log_number(found.anchor.next_log.saturating_sub(1));
                 evidence.commit(found.anchor.clock, found.anchor.logical_len);
             }
         }
@@ -104,6 +110,13 @@ impl Evidence {
     fn note_sequence(&mut self, sequence: u64) {
         if sequence < LAST_SEQUENCE {
             self.sequence = sequence.max(self.sequence);
+        }
+    }
+
+    /// The same of a log page.
+    fn note_log_number(&mut self, number: u64) {
+        if number < LAST_NUMBER / 2 {
+            self.next_log = self.next_log.max(number + 1);
         }
     }
 
@@ -151,8 +164,13 @@ impl Evidence {
                 continue;
             }
             self.note_erases(block, head.erases);
+            if matches!(head.kind, Kind::Log | Kind::Table) {
+                let epoch = self.telling.entry(block).or_default();
+                *epoch = head.epoch.max(*epoch);
+            }
             match head.kind {
                 Kind::Log => {
+                    self.note_log_number(head.number);
                     if let Ok(page) = LogPage::decode(&payload)
                         && page.before.max(page.clock) <= MAX_CLOCK
                     {

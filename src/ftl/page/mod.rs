@@ -154,8 +154,8 @@ pub struct PageVolume<H> {
     session: Session,
     /// A session that was cut short is being recovered from; the blocks whose erases it had announced.
     recovering: Option<BTreeSet<Block>>,
-    /// Blocks that hold what counts if the end of a log that was cut short is gone at the next mount.
-    doubtful: BTreeSet<Block>,
+    /// Blocks that hold what counts as long as the checkpoint of a recovery is not in force, those that are missed least first.
+    doubtful: Vec<Block>,
     always_mirror: bool,
     /// The block table is known.
     has_table: bool,

@@ -308,7 +308,7 @@ impl<H: FlashHardware> PageVolume<H> {
             levelled_at: 0,
             session,
             recovering: None,
-            doubtful: replayed.emptied_last,
+            doubtful: replayed.emptied_last.into_iter().collect(),
             always_mirror: options.mirror_every_commit,
             has_table,
             read_only: None,

@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use super::evidence::{Evidence, Version, find_volume};
 use super::format::{FormatPlan, Previous};
 use super::layout::{Layout, Lpn, Ppn};
+use super::place::Proof;
 use super::{Mount, PageVolume};
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashError, FlashHardware, PageAddr};
@@ -59,7 +60,7 @@ pub fn plan_rebuild<H: FlashHardware>(hw: &H) -> Result<Rebuilt> {
 }
 
 /// Rebuild the volume on `hw`: a new checkpoint, made from what the blocks say of themselves. Data blocks are left as they are,
-/// so that it can be done again if it is cut short.
+/// and what else tells until the checkpoint is in force, so that it can be done again if it is cut short.
 ///
 /// # Errors
 /// As for [`plan_rebuild`], and when there is no room for a checkpoint.
@@ -72,7 +73,10 @@ pub fn rebuild<H: FlashHardware>(hw: &mut H) -> Result<Rebuilt> {
     let plan = FormatPlan::for_rebuild(layout, evidence.bad.clone(), previous);
     let mut volume = plan.blank(hw, evidence.volume, &erases);
     volume.take_over(&evidence, choice.map);
+    volume.keep_until_rebuilt(&evidence);
     volume.tainted = choice.tainted;
+    // A rebuild that was cut short before may have erased any block that does not show its own count.
+    volume.recovering = Some(BTreeSet::new());
     volume.first_checkpoint(&[])?;
     Ok(choice.report)
 }
@@ -163,6 +167,7 @@ impl<H: FlashHardware> PageVolume<H> {
     fn take_over(&mut self, evidence: &Evidence, map: BTreeMap<Lpn, (Version, StoredPage)>) {
         let committed = evidence.committed;
         (self.clock, self.committed_clock) = (committed, committed);
+        self.log.next = evidence.next_log.max(1);
         self.len = evidence.length.1.min(self.layout.capacity());
         self.staged = super::stage::Staged::clean(self.len);
         let mut pages: BTreeMap<Block, Vec<(u32, StoredPage)>> = BTreeMap::new();
@@ -196,6 +201,36 @@ impl<H: FlashHardware> PageVolume<H> {
             if evidence.bad.contains(&block) {
                 self.blocks.info_mut(block).failing = true;
                 self.failing = true;
+            }
+        }
+        self.take_over_proof(evidence);
+    }
+
+    /// Summaries may prove less to be committed than the log has: the end of the session sees to it.
+    fn take_over_proof(&mut self, evidence: &Evidence) {
+        let clocks = evidence.closed.iter().map(|(&block, summary)| (block, summary.committed_clock));
+        let (block, proven) = clocks.max_by_key(|&(_, clock)| clock).unzip();
+        let proven = proven.unwrap_or(0);
+        let stays = block.filter(|&block| self.blocks.state(block) == BlockState::Closed);
+        let stamps =
+            evidence.closed.values().flat_map(|summary| summary.contents.iter().map(|(_, s)| s.stamp));
+        let unproven = stamps.filter(|&stamp| stamp > proven && stamp <= evidence.committed).count() as u64;
+        self.proof = Proof::by(stays, proven);
+        self.proof.unproven = unproven.max(u64::from(stays.is_none() && self.mapped_pages() > 0));
+    }
+
+    /// The log and the block tables that this goes by are erased last, the newest ones after the others: if it is cut short, the
+    /// next rebuild goes by the same. Once the new checkpoint is in force, they are free.
+    fn keep_until_rebuilt(&mut self, evidence: &Evidence) {
+        let mut telling: Vec<(u32, Block)> =
+            evidence.telling.iter().map(|(&block, &epoch)| (epoch, block)).collect();
+        telling.sort_unstable();
+        for (_, block) in telling {
+            if self.blocks.state(block) == BlockState::Free {
+                self.blocks.set_state(block, BlockState::Listed);
+                self.blocks.lists.insert(block, Vec::new());
+                self.blocks.note_emptied(block);
+                self.doubtful.push(block);
             }
         }
     }

@@ -38,7 +38,7 @@ pub(super) struct FoundAnchor {
 }
 
 /// No chip lives to see such a number of a log page or an anchor: it is damage.
-const LAST_NUMBER: u64 = 1 << 62;
+pub(super) const LAST_NUMBER: u64 = 1 << 62;
 
 /// What a page of the zone holds.
 pub(super) fn read_anchor<H: FlashHardware + ?Sized>(
