@@ -67,6 +67,7 @@ mod presets;
 mod rules;
 mod span;
 mod spec;
+mod transcode;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -80,6 +81,7 @@ pub use json::SCHEMA;
 pub use presets::{PRESETS, Preset};
 pub use span::Span;
 pub use spec::{CodeKind, CodeSpec, Interval, LayoutSpec, StepSpec};
+pub use transcode::{Transcoded, Transcoder};
 
 /// The largest raw page, in bytes: as large as the largest block.
 pub const MAX_RAW_PAGE: u64 = 1 << 30;
