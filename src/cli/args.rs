@@ -41,6 +41,9 @@ pub(crate) struct GeometryArgs {
     /// Rated program/erase cycles of a block
     #[arg(long, help_heading = "Geometry", value_name = "N", value_parser = parse_cycles)]
     pub(crate) max_erase_cycles: Option<u32>,
+    /// How raw pages are laid out, with their ECC: a name or a layout file ("help" lists the names)
+    #[arg(long, help_heading = "Geometry", value_name = "NAME|FILE")]
+    pub(crate) layout: Option<String>,
     /// The chip file, if not IMAGE.chip.json; "none" for none
     #[arg(long, help_heading = "Geometry", value_name = "PATH")]
     pub(crate) chip_file: Option<PathBuf>,
@@ -111,7 +114,7 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(|| format!("{text:?} is too large"))
 }
 
-fn parse_size_u32(text: &str) -> Result<u32, String> {
+pub(crate) fn parse_size_u32(text: &str) -> Result<u32, String> {
     u32::try_from(parse_size(text)?).map_err(|_| format!("{text:?} is too large"))
 }
 

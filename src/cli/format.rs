@@ -4,19 +4,21 @@ use std::fs::File;
 use std::io::{self, Write};
 
 use nandimg::flash::blank::BlankChip;
-use nandimg::flash::chip_file::ChipFile;
+use nandimg::flash::chip_file::{ChipFile, StoredLayout};
 use nandimg::flash::file_io::{Access, LockedFile, directory_of, new_file_builder, sync_directory};
 use nandimg::flash::image::{ChipState, ImageFile};
 use nandimg::flash::{BadBlockMarker, Block, FlashHardware};
 use nandimg::ftl::any::FormatOptions;
 use nandimg::ftl::{self, AnyFormatPlan};
-use nandimg::probe::{self, Format, FoundVolume, Hints, Search};
+use nandimg::layout::Layout;
+use nandimg::probe::{self, Format, FoundVolume, Hints, ReadAt, Search};
 use serde_json::{Value, json};
 
 use super::args::{BlockList, ImageArgs, parse_blocks};
 use super::exit::{Exit, Failure, Kind};
 use super::geometry::{Claims, Resolved, Source, describe, preset_marker, usual_page_size};
-use super::open::{chip_file_path, find_chip_file, lock_file, mapping_of};
+use super::layout::{FoundLayout, find_layout, more_than_plain, said_layout};
+use super::open::{chip_file_path, find_chip_file, lock_file, mapping_of, seen_through};
 use super::output::{Ui, block_list, size, table};
 use super::progress::Progress;
 use super::same_file::{Inputs, refuse_stdout};
@@ -47,19 +49,25 @@ pub(crate) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Mapping {
+pub(crate) enum Mapping {
     /// The page-mapped format
     Page,
     /// The block-mapped format of shodh-redb
     Block,
 }
 
+impl From<Mapping> for ftl::Mapping {
+    fn from(mapping: Mapping) -> Self {
+        match mapping {
+            Mapping::Block => Self::Block,
+            Mapping::Page => Self::Page,
+        }
+    }
+}
+
 impl Args {
     fn mapping(&self) -> ftl::Mapping {
-        match self.mapping {
-            Mapping::Block => ftl::Mapping::Block,
-            Mapping::Page => ftl::Mapping::Page,
-        }
+        self.mapping.into()
     }
 }
 
@@ -68,6 +76,8 @@ struct Job<'a> {
     args: &'a Args,
     ui: &'a Ui,
     resolved: Resolved,
+    /// How pages are to be laid out, where that is said or found.
+    layout: Option<Layout>,
     chip: ChipState,
     bad: Vec<Block>,
     /// The block numbers of a volume that is there mean nothing in this geometry.
@@ -97,6 +107,7 @@ impl<'a> Job<'a> {
         args: &'a Args,
         ui: &'a Ui,
         claims: Claims,
+        found: Option<Layout>,
         chip: Option<ChipFile>,
         file_len: Option<u64>,
     ) -> Result<Self, Failure> {
@@ -117,12 +128,21 @@ impl<'a> Job<'a> {
             );
             return Err(Failure::new(Kind::OutOfRange, message));
         }
-        let chip = Self::chip_state(args, &resolved, chip);
-        Ok(Self { args, ui, resolved, chip, bad, afresh: false, remains: Vec::new() })
+        let layout = match found {
+            Some(layout) => Some(layout),
+            None => layout_for(args, chip.as_ref(), &resolved)?,
+        };
+        let chip = Self::chip_state(args, &resolved, layout.as_ref(), chip);
+        Ok(Self { args, ui, resolved, layout, chip, bad, afresh: false, remains: Vec::new() })
     }
 
     /// The chip file as it is to be: with all that the image itself cannot say.
-    fn chip_state(args: &Args, resolved: &Resolved, chip: Option<ChipFile>) -> ChipState {
+    fn chip_state(
+        args: &Args,
+        resolved: &Resolved,
+        layout: Option<&Layout>,
+        chip: Option<ChipFile>,
+    ) -> ChipState {
         let path = chip_file_path(&args.image.image, &args.image.geometry);
         let mut content = chip.clone().unwrap_or_default();
         let geometry = resolved.geometry;
@@ -137,6 +157,8 @@ impl<'a> Job<'a> {
             || resolved.first_block > 0;
         if worth_it || chip.is_some() {
             content.geometry = Some(resolved.to_chip_file());
+            let layout = layout.filter(|layout| layout.spare_size() > 0);
+            content.layout = layout.map(StoredLayout::of).or(content.layout);
             let marker = preset_marker(&args.image.geometry, geometry.spare_size());
             let usual = || BadBlockMarker::usual(geometry.page_size(), geometry.pages_per_block());
             content.bad_block_marker =
@@ -152,6 +174,7 @@ impl<'a> Job<'a> {
         let json = json!({
             "mapping": plan.mapping().name(),
             "geometry": self.resolved.to_json(),
+            "layout": self.layout.as_ref().map(Layout::name),
             "capacity": plan.capacity(),
             "reserved": Value::Object(blocks),
             "bad_blocks": plan.bad_blocks().iter().map(|b| b.0).collect::<Vec<_>>(),
@@ -162,7 +185,10 @@ impl<'a> Job<'a> {
     }
 
     fn plan<H: FlashHardware>(&self, chip: &H) -> Result<AnyFormatPlan, Failure> {
-        if !self.bad.is_empty() && !chip.carries_marks() && self.chip.path.is_none() {
+        let stated = self.chip.content.bad_block_marker.as_ref();
+        let layout = self.layout.as_ref().and_then(more_than_plain);
+        let marker = BadBlockMarker::of_chip(&self.resolved.geometry, layout, stated);
+        if !self.bad.is_empty() && marker.is_none() && self.chip.path.is_none() {
             let message = "there is no place to keep the marks of --bad-blocks: --chip-file is none";
             return Err(Failure::new(Kind::Unsupported, message));
         }
@@ -173,6 +199,12 @@ impl<'a> Job<'a> {
             spare_percent: self.args.spare_percent,
         };
         Ok(AnyFormatPlan::new(chip, self.args.mapping(), &options)?)
+    }
+
+    fn open(&self, file: LockedFile, chip: ChipState) -> Result<ImageFile, Failure> {
+        let Resolved { geometry, first_block, .. } = self.resolved;
+        let layout = self.layout.as_ref().and_then(more_than_plain);
+        Ok(ImageFile::with_layout(file, geometry, layout, first_block, chip)?)
     }
 
     /// Carry out `plan`; the marks come first, so that no cut can lose one.
@@ -194,6 +226,15 @@ impl<'a> Job<'a> {
     }
 }
 
+/// The layout that is asked for or recorded, for the pages that the image will have.
+fn layout_for(args: &Args, chip: Option<&ChipFile>, resolved: &Resolved) -> Result<Option<Layout>, Failure> {
+    let Some((choice, _)) = said_layout(args.image.geometry.layout.as_deref(), chip)? else {
+        return Ok(None);
+    };
+    let geometry = &resolved.geometry;
+    choice.for_pages(geometry.page_size(), geometry.spare_size()).map(Some)
+}
+
 /// What is told of a format: the report, and words for what is reserved.
 struct Report {
     json: Value,
@@ -213,7 +254,7 @@ fn with_page_size(mut claims: Claims, mapping: Mapping) -> Claims {
 fn format_new(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let image = args.image.image.as_path();
     let chip = find_chip_file(image, &args.image.geometry)?;
-    let job = Job::new(args, ui, Claims::of_flags(&args.image.geometry), chip, None)?;
+    let job = Job::new(args, ui, Claims::of_flags(&args.image.geometry), None, chip, None)?;
     let plan = job.plan(&BlankChip(job.resolved.geometry))?;
     let report = job.report(&plan);
     if args.dry_run {
@@ -227,7 +268,7 @@ fn format_new(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let file = LockedFile { file: temporary.reopen()?, len, unlocked: false };
     // The chip file follows the image: that of an image which another process makes meanwhile is not ours.
     let chip = ChipState { path: None, ..job.chip.clone() };
-    let mut flash = ImageFile::new(file, job.resolved.geometry, job.resolved.first_block, chip)?;
+    let mut flash = job.open(file, chip)?;
     job.execute(plan, &mut flash)?;
     temporary.persist_noclobber(image).map_err(|error| error.error)?;
     flash.keep_chip_file_at(job.chip.path.clone());
@@ -240,7 +281,8 @@ fn format_new(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     job.finish(report)
 }
 
-fn fill_blank(file: &File, len: u64, ui: &Ui) -> Result<(), Failure> {
+/// Fill a file that is being made with `len` bytes of FF.
+pub(super) fn fill_blank(file: &File, len: u64, ui: &Ui) -> Result<(), Failure> {
     let mut file = file;
     let mut progress = Progress::new(ui, "creating");
     let blank = vec![0xFF; 1 << 20];
@@ -260,19 +302,26 @@ fn format_existing(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let file = lock_file(image, access, ui)?;
     let chip = find_chip_file(image, &args.image.geometry)?;
     let claims = Claims::of_flags(&args.image.geometry).without_spare_if_so(file.len);
-    let claims = add_what_is_found(claims, &file, chip.as_ref())?;
-    let mut job = Job::new(args, ui, claims, chip, Some(file.len))?;
-    let search = probe::find_volumes(&file.file, &Hints::default())?;
-    if !args.force {
-        refuse_content(&file.file, &search)?;
-    }
+    let stated = claims.and(chip.as_ref().map_or_else(Claims::default, Claims::of_chip_file))?;
+    let found = find_layout(&file, args.image.geometry.layout.as_deref(), chip.as_ref(), stated)?;
+    let (mut job, search) = {
+        let source = seen_through(&file.file, found.layout.as_ref());
+        let claims = add_what_is_found(found.claims, &*source)?;
+        let search = probe::find_volumes(&*source, &Hints::default())?;
+        let layout = recorded_layout(&found, &claims, &search, &file)?;
+        let job = Job::new(args, ui, claims, layout, chip, Some(file.len))?;
+        if !args.force {
+            refuse_content(&*source, &search)?;
+        }
+        (job, search)
+    };
     let best = search.best(|_| true);
     let old = match best.as_slice() {
         [old] => Some(*old),
         _ => None,
     };
     job.afresh = has_other_blocks(old, &job.resolved, args.mapping, args.reset_wear)?;
-    let mut flash = ImageFile::new(file, job.resolved.geometry, job.resolved.first_block, job.chip.clone())?;
+    let mut flash = job.open(file, job.chip.clone())?;
     let plan = job.plan(&flash)?;
     if let Some(old) = old.filter(|old| mapping_of(old.format) != args.mapping()) {
         refuse_to_forget_wear(old, &plan, args.reset_wear)?;
@@ -285,20 +334,36 @@ fn format_existing(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     job.finish(report)
 }
 
+/// The layout that was said or found; where nobody says one, what the volume that is there records.
+fn recorded_layout(
+    found: &FoundLayout,
+    claims: &Claims,
+    search: &Search,
+    file: &LockedFile,
+) -> Result<Option<Layout>, Failure> {
+    let best = search.best(|_| true);
+    let tag = best.first().and_then(|old| old.page_layout);
+    match (claims.page_size, claims.spare_size) {
+        (Some((page_size, _)), Some((spare_size, _))) if found.from == Source::Usual => {
+            Ok(found.clone().and_recorded(tag, (page_size, spare_size), file)?.said)
+        }
+        _ => Ok(found.said.clone()),
+    }
+}
+
 /// Where flags and chip file leave the geometry open, the volume that is there may tell it. It does not bind: the image
 /// may be formatted to another geometry.
-fn add_what_is_found(claims: Claims, file: &LockedFile, chip: Option<&ChipFile>) -> Result<Claims, Failure> {
-    let stated = claims.and(chip.map_or_else(Claims::default, Claims::of_chip_file))?;
+fn add_what_is_found(stated: Claims, source: &dyn ReadAt) -> Result<Claims, Failure> {
     if stated.block_size.is_some() {
-        return Ok(claims);
+        return Ok(stated);
     }
-    let search = probe::find_volumes(&file.file, &stated.hints())?;
+    let search = probe::find_volumes(source, &stated.hints())?;
     // What a chip is rated for may be put right.
     let of_flash = |found: &FoundVolume| Claims { max_erase_cycles: None, ..Claims::of_flash(found) };
     match search.best(|found| stated.agree_with(of_flash(found)))[..] {
-        [found] if stated.max_erase_cycles.is_none() => claims.and(Claims::of_flash(found)),
-        [found] => claims.and(of_flash(found)),
-        _ => Ok(claims),
+        [found] if stated.max_erase_cycles.is_none() => stated.and(Claims::of_flash(found)),
+        [found] => stated.and(of_flash(found)),
+        _ => Ok(stated),
     }
 }
 
@@ -366,11 +431,11 @@ fn has_other_blocks(
 }
 
 /// Refuse to format what holds anything; say what it is.
-fn refuse_content(file: &File, search: &Search) -> Result<(), Failure> {
-    if probe::is_blank(file)? {
+fn refuse_content(source: &dyn ReadAt, search: &Search) -> Result<(), Failure> {
+    if probe::is_blank(source)? {
         return Ok(());
     }
-    let what = match (probe::recognise(file)?, search.first_trace()) {
+    let what = match (probe::recognise(source)?, search.first_trace()) {
         (foreign, Some((format, at, whole))) if whole || foreign.is_none() => {
             format!("a {}-mapped volume (metadata at offset {at:#x})", mapping_of(format).name())
         }

@@ -10,11 +10,13 @@ use nandimg::flash::{Block, FlashHardware};
 use serde_json::{Value, json};
 
 use super::args::ImageArgs;
+use super::ecc;
 use super::exit::{Exit, Failure, Kind};
-use super::open::{Need, Opened, chip_file_path, open};
+use super::linux_bbt;
+use super::open::{Need, Opened, chip_file_path, open, seen_through};
 use super::output::{Ui, count, size};
 use super::progress::Progress;
-use super::same_file::{Inputs, refuse_stdout};
+use super::same_file::{Inputs, refuse_layout_file, refuse_stdout};
 use super::undo::{hashes, read_if_there, take_back};
 
 /// Check everything; with --repair, mend what can be mended without guessing
@@ -42,6 +44,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let chip_file = chip_file_path(image, &args.image.geometry);
     if let Some(path) = &args.undo {
         Inputs { image, chip_file: chip_file.as_deref() }.refuse_as_output(Some(path))?;
+        refuse_layout_file(args.image.geometry.layout.as_deref(), Some(path))?;
         if path.symlink_metadata().is_ok() {
             return Err(Failure::new(Kind::Exists, format!("the undo file {} exists", path.display())));
         }
@@ -52,6 +55,12 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let mut report_progress = |done, total| progress.at(done, total);
     let in_image = |e: nandimg::Error| Failure::from(e).context(format!("{}", image.display()));
     let found = any::check(&opened.flash, opened.mapping, &mut report_progress).map_err(in_image)?;
+    ecc::read_all(&opened.flash, &mut report_progress)?;
+    let bbt = {
+        let source = seen_through(opened.flash.file(), opened.flash.layout());
+        linux_bbt::report(&*source, opened.flash.geometry(), opened.flash.marker())?
+    };
+    let about = Surroundings { ecc: ecc::to_json(&opened.flash), bbt };
     let mendable = found.findings.iter().any(|f| f.repair.is_some());
     let checked = match args.repair && mendable {
         true => repair(opened, &found, args.undo.as_deref(), &mut report_progress)
@@ -64,7 +73,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
         }
     };
     drop(progress);
-    ui.report(to_json(&checked), |_| show(&checked, args.repair))?;
+    ui.report(to_json(&checked, &about), |_| show(&checked, &about, args.repair))?;
     Ok(exit_for(&checked))
 }
 
@@ -133,18 +142,33 @@ fn after(flash: &ImageFile, before: &[u64]) -> Result<After, Failure> {
     Ok(After { hashes: changed, chip_file: hash(&chip_file.unwrap_or_default()) })
 }
 
-fn to_json(checked: &Checked) -> Value {
+/// What the chip itself has to say.
+struct Surroundings {
+    ecc: Value,
+    /// The bad-block table of Linux.
+    bbt: Value,
+}
+
+fn to_json(checked: &Checked, about: &Surroundings) -> Value {
     json!({
         "clean": checked.is_clean(),
         "findings": checked.findings,
         "checked": { "blocks": checked.blocks, "pages": checked.pages, "bytes": checked.bytes },
+        "ecc": about.ecc,
+        "linux_bbt": about.bbt,
     })
 }
 
-fn show(checked: &Checked, repairing: bool) -> String {
+fn show(checked: &Checked, about: &Surroundings, repairing: bool) -> String {
     let mut text = String::new();
     for finding in &checked.findings {
         text.push_str(&show_finding(finding, repairing));
+    }
+    if let Some(flips) = ecc::describe(&about.ecc) {
+        text.push_str(&format!("ECC: {flips}\n"));
+    }
+    if let Some(bbt) = linux_bbt::describe(&about.bbt) {
+        text.push_str(&format!("{bbt}\n"));
     }
     let errors = checked.findings.iter().filter(|f| f.severity == Severity::Error && !f.repaired).count();
     let warnings = checked.findings.iter().filter(|f| f.severity == Severity::Warning && !f.repaired).count();

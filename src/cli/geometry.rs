@@ -4,8 +4,8 @@ use std::fmt;
 
 use nandimg::flash::chip_file::{ChipFile, ChipGeometry};
 use nandimg::flash::chips::Chip;
-use nandimg::flash::{BadBlockMarker, Geometry};
-use nandimg::probe::{FoundVolume, Hints};
+use nandimg::flash::{BadBlockMarker, Geometry, PageLayoutTag};
+use nandimg::probe::{Candidate, FoundVolume, Hints};
 use serde_json::{Value, json};
 
 use super::args::GeometryArgs;
@@ -18,7 +18,11 @@ pub(crate) enum Source {
     Preset(&'static str),
     ChipFile,
     Flash,
+    /// The ECC of the pages.
+    Pages,
     FileSize,
+    /// The image that is converted.
+    Image,
     /// Nobody: it is what is usual.
     Usual,
 }
@@ -30,7 +34,9 @@ impl fmt::Display for Source {
             Self::Preset(chip) => write!(f, "--chip {chip}"),
             Self::ChipFile => f.write_str("the chip file"),
             Self::Flash => f.write_str("the flash itself"),
+            Self::Pages => f.write_str("the ECC of its pages"),
             Self::FileSize => f.write_str("the size of the file"),
+            Self::Image => f.write_str("the image that is converted"),
             Self::Usual => f.write_str("what is usual"),
         }
     }
@@ -48,6 +54,8 @@ pub(crate) struct Claims {
     pub(crate) blocks: Claim,
     pub(crate) first_block: Claim,
     pub(crate) max_erase_cycles: Claim,
+    /// What a volume that was found records of the layout of its pages.
+    pub(crate) page_layout: Option<PageLayoutTag>,
 }
 
 impl Claims {
@@ -64,6 +72,7 @@ impl Claims {
             blocks: flag(args.blocks).or_else(|| preset(|c| Some(c.blocks))),
             first_block: flag(args.first_block),
             max_erase_cycles: flag(args.max_erase_cycles).or_else(|| preset(|c| c.max_erase_cycles)),
+            page_layout: None,
         }
     }
 
@@ -78,6 +87,7 @@ impl Claims {
             blocks: claim(geometry.blocks),
             first_block: claim(geometry.first_block),
             max_erase_cycles: claim(geometry.max_erase_cycles),
+            page_layout: None,
         }
     }
 
@@ -91,6 +101,20 @@ impl Claims {
             blocks: found.blocks.and_then(claim),
             first_block: claim(found.first_block),
             max_erase_cycles: found.max_erase_cycles.and_then(claim),
+            page_layout: found.page_layout,
+        }
+    }
+
+    /// What a candidate for the geometry is.
+    pub(crate) fn of_candidate(candidate: &Candidate) -> Self {
+        let claim = |value: Option<u32>| value.map(|v| (v, Source::Flash));
+        Self {
+            page_size: claim(candidate.page_size),
+            spare_size: claim(Some(candidate.spare_size)),
+            block_size: claim(candidate.block_size),
+            blocks: claim(candidate.blocks),
+            first_block: claim(Some(candidate.first_block)),
+            ..Self::default()
         }
     }
 
@@ -123,6 +147,7 @@ impl Claims {
             blocks: self.blocks.or(other.blocks),
             first_block: self.first_block.or(other.first_block),
             max_erase_cycles: self.max_erase_cycles.or(other.max_erase_cycles),
+            page_layout: self.page_layout.or(other.page_layout),
         })
     }
 

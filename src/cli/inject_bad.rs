@@ -8,10 +8,11 @@ use nandimg::flash::file_io::Access;
 use nandimg::flash::{Block, FlashHardware, Operation, PageAddr};
 use nandimg::ftl::{AnyVolume, MountOptions, Volume};
 use nandimg::prng::SplitMix64;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::args::{BitPlace, BlockList, ImageArgs, parse_bit_place, parse_blocks};
 use super::exit::{Exit, Failure, Kind};
+use super::flips::{self, Each, FlipCount};
 use super::open::{Need, Opened, open};
 use super::output::{Ui, block_list, table};
 use super::same_file::refuse_stdout;
@@ -39,12 +40,16 @@ pub(crate) struct Args {
     /// How many erases or programs still succeed
     #[arg(long, value_name = "N", default_value_t = 0)]
     after: u64,
-    /// Flip this stored bit of a page (bit = byte x 8 + bit, least significant first, spare bytes after the data)
+    /// Flip this stored bit of a page (bit = byte x 8 + bit, least significant first, spare bytes after the data); one that is
+    /// named twice, or also chosen by --flip-bits, flips once
     #[arg(long, value_name = "BIT@BLOCK:PAGE", value_parser = parse_bit_place, conflicts_with_all = ["count", "when"])]
     flip: Vec<BitPlace>,
-    /// Flip this many stored bits, of the blocks given or of the whole volume
-    #[arg(long, value_name = "N", conflicts_with_all = ["count", "when"])]
-    flip_bits: Option<u64>,
+    /// Flip this many stored bits, of the blocks given or of the whole volume; t, t-1, t+1 count beside what the ECC corrects
+    #[arg(long, value_name = "N|t±K", value_parser = flips::parse_count, conflicts_with_all = ["count", "when"])]
+    flip_bits: Option<FlipCount>,
+    /// Flip so many bits in each of these
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "all", requires = "flip_bits")]
+    each: Each,
     /// Show the latent faults
     #[arg(long)]
     list: bool,
@@ -117,10 +122,10 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
             Vec::new()
         }
     };
-    let mut flipped = Vec::new();
+    let mut flipped = Vec::with_capacity(bits.len());
     for (page, bit) in bits {
         let offset = opened.flash.flip_bit(page, bit)?;
-        flipped.push(json!({ "block": page.block.0, "page": page.page, "bit": bit, "offset": offset }));
+        flipped.push(flip_to_json(page, bit, offset));
     }
     if opened.flash.chip().changed && opened.flash.chip().content.geometry.is_none() {
         let geometry = opened.resolved.to_chip_file();
@@ -130,10 +135,21 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
         opened.flash.sync()?;
     }
     let faults = opened.flash.latent_faults().to_vec();
-    ui.report(json!({ "marked": marked, "faults": faults, "flipped": flipped }), |report| {
-        show(report, args)
-    })?;
+    let mut report = json!({ "marked": marked, "faults": faults });
+    // A list that may be long: not copied, as json! would.
+    report["flipped"] = Value::Array(flipped);
+    ui.report(report, |report| show(report, args))?;
     Ok(Exit::Done)
+}
+
+/// There may be many of these: they take no more room than they need.
+fn flip_to_json(page: PageAddr, bit: u64, offset: u64) -> Value {
+    let mut flip = Map::with_capacity(4);
+    flip.insert("block".into(), page.block.0.into());
+    flip.insert("page".into(), page.page.into());
+    flip.insert("bit".into(), bit.into());
+    flip.insert("offset".into(), offset.into());
+    Value::Object(flip)
 }
 
 /// The blocks that are bad neither by the chip's marks nor by the volume's table.
@@ -185,11 +201,11 @@ fn check_blocks(blocks: &[u32], opened: &Opened) -> Result<(), Failure> {
     }
 }
 
-/// The bits to flip, each once.
-fn choose_bits(args: &Args, opened: &Opened) -> Result<Vec<(PageAddr, u64)>, Failure> {
+/// The bits to flip: each once, even where it is both named and chosen.
+fn choose_bits(args: &Args, opened: &Opened) -> Result<BTreeSet<(PageAddr, u64)>, Failure> {
     let geometry = *opened.flash.geometry();
     let bits_a_page = geometry.raw_page_size() * 8;
-    let mut bits = Vec::new();
+    let mut bits = BTreeSet::new();
     for place in &args.flip {
         check_blocks(&[place.block], opened)?;
         if place.page >= geometry.pages_per_block() || place.bit >= bits_a_page {
@@ -201,7 +217,7 @@ fn choose_bits(args: &Args, opened: &Opened) -> Result<Vec<(PageAddr, u64)>, Fai
             );
             return Err(Failure::new(Kind::OutOfRange, message));
         }
-        bits.push((PageAddr { block: Block(place.block), page: place.page }, place.bit));
+        bits.insert((PageAddr { block: Block(place.block), page: place.page }, place.bit));
     }
     let Some(count) = args.flip_bits else { return Ok(bits) };
     let blocks = match &args.block {
@@ -209,28 +225,7 @@ fn choose_bits(args: &Args, opened: &Opened) -> Result<Vec<(PageAddr, u64)>, Fai
         None => (0..geometry.blocks()).collect(),
     };
     check_blocks(&blocks, opened)?;
-    let bits_a_block = bits_a_page * u64::from(geometry.pages_per_block());
-    let all = bits_a_block * blocks.len() as u64;
-    if count > all.min(1 << 20) {
-        let message = format!(
-            "{count} different bits are to be flipped; there are {all}, and 1048576 may be at a time"
-        );
-        return Err(Failure::new(Kind::OutOfRange, message));
-    }
-    let mut rng = SplitMix64::new(args.seed);
-    let mut chosen = BTreeSet::new();
-    // Floyd's sampling: each draw adds one bit, however dense the choice.
-    for top in all - count..all {
-        let draw = rng.below(top + 1);
-        if !chosen.insert(draw) {
-            chosen.insert(top);
-        }
-    }
-    bits.extend(chosen.into_iter().map(|n| {
-        let block = Block(blocks[(n / bits_a_block) as usize]);
-        let page = (n % bits_a_block / bits_a_page) as u32;
-        (PageAddr { block, page }, n % bits_a_page)
-    }));
+    bits.extend(flips::choose(opened, &blocks, count, args.each, args.seed)?);
     Ok(bits)
 }
 

@@ -2,11 +2,17 @@
 
 mod args;
 mod completions;
+mod convert;
+mod ecc;
 mod exit;
+mod flips;
 mod format;
 mod fsck;
 mod geometry;
+mod info;
 mod inject_bad;
+mod layout;
+mod linux_bbt;
 mod mount_check;
 mod open;
 mod output;
@@ -74,6 +80,8 @@ pub(crate) enum Command {
     Fsck(fsck::Args),
     WearReport(wear_report::Args),
     InjectBad(inject_bad::Args),
+    Info(info::Args),
+    Convert(convert::Args),
     Completions(completions::Args),
 }
 
@@ -87,6 +95,8 @@ impl Command {
             Self::Fsck(_) => "fsck",
             Self::WearReport(_) => "wear-report",
             Self::InjectBad(_) => "inject-bad",
+            Self::Info(_) => "info",
+            Self::Convert(_) => "convert",
             Self::Completions(_) => "completions",
         }
     }
@@ -100,6 +110,8 @@ impl Command {
             Self::Fsck(args) => fsck::run(args, ui),
             Self::WearReport(args) => wear_report::run(args, ui),
             Self::InjectBad(args) => inject_bad::run(args, ui),
+            Self::Info(args) => info::run(args, ui),
+            Self::Convert(args) => convert::run(args, ui),
             Self::Completions(args) => completions::run(args, ui),
         }
     }
@@ -107,8 +119,12 @@ impl Command {
 
 /// Parse the command line, run the command, and say how it went.
 pub(crate) fn main() -> ExitCode {
-    if asks_for_chips(std::env::args_os()) {
-        return print_chips().into();
+    let asked = |flags: &[&str]| asks_for_help_with(flags, std::env::args_os());
+    if asked(&["--chip"]) {
+        return print_list(&args::list_chips()).into();
+    }
+    if asked(&["--layout", "--to-layout"]) {
+        return print_list(&layout::list()).into();
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -125,8 +141,8 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn print_chips() -> Exit {
-    match output::print(&format!("{}\n", args::list_chips())) {
+fn print_list(list: &str) -> Exit {
+    match output::print(&format!("{list}\n")) {
         Ok(()) => Exit::Done,
         Err(failure) => {
             if failure.kind != Kind::ReaderGone {
@@ -138,9 +154,12 @@ fn print_chips() -> Exit {
     }
 }
 
-/// Whether `--chip help` is among the arguments; it answers by itself, whatever else is there or missing.
-fn asks_for_chips(arguments: impl Iterator<Item = std::ffi::OsString>) -> bool {
+/// Whether `help` is asked for as the value of one of these flags; it answers by itself, whatever else is there or missing.
+fn asks_for_help_with(flags: &[&str], arguments: impl Iterator<Item = std::ffi::OsString>) -> bool {
     let arguments: Vec<_> = arguments.collect();
-    arguments.iter().any(|a| a == "--chip=help")
-        || arguments.windows(2).any(|w| w[0] == "--chip" && w[1] == "help")
+    let asks = |flag: &&str| {
+        arguments.iter().any(|a| *a == *format!("{flag}=help"))
+            || arguments.windows(2).any(|w| w[0] == **flag && w[1] == "help")
+    };
+    flags.iter().any(asks)
 }

@@ -3,10 +3,12 @@
 use nandimg::flash::FlashHardware;
 use nandimg::flash::file_io::Access;
 use nandimg::ftl::{AnyVolume, MOUNTED_READ_ONLY, Mapping, MetadataCopy, MountOptions, Volume, any};
+use nandimg::layout::Layout;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::args::ImageArgs;
+use super::ecc;
 use super::exit::{Exit, Failure, Kind};
 use super::geometry;
 use super::open::{Need, Opened, open};
@@ -76,6 +78,8 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
         json!(volume.metadata().iter().map(|c| show_copy(c, volume.flash())).collect::<Vec<_>>()),
     );
     add("warnings", json!(volume.warnings()));
+    add("layout", json!(volume.flash().layout().map(Layout::name)));
+    add("ecc", ecc::to_json(volume.flash()));
     add("sha256", json!(hash.as_ref().ok().and_then(Option::as_ref)));
     let mut exit = if degraded || !writable { Exit::Degraded } else { Exit::Done };
     if let Err(failure) = &hash {
@@ -167,6 +171,12 @@ fn show(report: &Value) -> String {
     }
     if let Some(path) = report["chip_file"].as_str() {
         line("chip file", path.to_string());
+    }
+    if let Some(layout) = report["layout"].as_str() {
+        line("layout", layout.to_string());
+    }
+    if let Some(flips) = ecc::describe(&report["ecc"]) {
+        line("ECC", flips);
     }
     if report["mountable"] == true {
         for (name, key) in [("length", "logical_len"), ("capacity", "capacity")] {

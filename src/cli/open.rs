@@ -8,11 +8,13 @@ use nandimg::flash::file_io::{Access, LockedFile};
 use nandimg::flash::image::{ChipState, ImageFile};
 use nandimg::flash::marked_blocks;
 use nandimg::ftl::{AnyVolume, Mapping, MountOptions, Volume};
-use nandimg::probe::{self, Foreign, Format, FoundVolume, Hints, Search, Seen};
+use nandimg::layout::Layout;
+use nandimg::probe::{self, Corrected, Foreign, Format, FoundVolume, Hints, ReadAt, Search, Seen};
 
 use super::args::{GeometryArgs, ImageArgs};
 use super::exit::{Failure, Kind};
-use super::geometry::{Claims, Resolved, preset_marker};
+use super::geometry::{Claims, Resolved, Source, preset_marker};
+use super::layout::{FoundLayout, find_layout, layouts_shown};
 use super::output::Ui;
 
 /// An image whose geometry is known.
@@ -51,7 +53,7 @@ pub(crate) fn find_chip_file(image: &Path, args: &GeometryArgs) -> Result<Option
 }
 
 /// The same; one that is asked for by name must be there.
-fn load_chip_file(image: &Path, args: &GeometryArgs) -> Result<Option<ChipFile>, Failure> {
+pub(crate) fn load_chip_file(image: &Path, args: &GeometryArgs) -> Result<Option<ChipFile>, Failure> {
     let loaded = find_chip_file(image, args)?;
     match (&loaded, chip_file_path(image, args)) {
         (None, Some(path)) if args.chip_file.is_some() => {
@@ -84,51 +86,95 @@ pub(crate) fn open(args: &ImageArgs, access: Access, need: Need, ui: &Ui) -> Res
     let claims = Claims::of_flags(&args.geometry).without_spare_if_so(file.len);
     let claims =
         claims.and(chip.as_ref().map_or_else(Claims::default, Claims::of_chip_file)).map_err(in_image)?;
-    let (resolved, mapping) = find_geometry(&file, claims, need, ui).map_err(in_image)?;
+    let layout = args.geometry.layout.as_deref();
+    let found = find_layout(&file, layout, chip.as_ref(), claims).map_err(in_image)?;
+    let (found, (resolved, mapping)) = fit_layout(&file, found, claims, need, ui).map_err(in_image)?;
+    let page = (resolved.geometry.page_size(), resolved.geometry.spare_size());
+    let recorded = resolved.claims.page_layout;
+    let found = found.and_recorded(recorded, page, &file).map_err(in_image)?;
+    found.note(recorded, page.1).iter().for_each(|note| ui.detail(note));
+    if let Some(layout) = &found.layout {
+        ui.detail(&format!("layout {}: from {}", layout.name(), found.from));
+    }
     let chip_file = path.clone().filter(|_| chip.is_some());
     let mut content = chip.unwrap_or_default();
     if content.bad_block_marker.is_none() {
         content.bad_block_marker = preset_marker(&args.geometry, resolved.geometry.spare_size());
     }
     let state = ChipState { content, path, changed: false };
-    let flash = ImageFile::new(file, resolved.geometry, resolved.first_block, state)
-        .map_err(|e| in_image(e.into()))?;
+    let flash =
+        ImageFile::with_layout(file, resolved.geometry, found.layout.as_ref(), resolved.first_block, state)
+            .map_err(|e| in_image(e.into()))?;
     Ok(Opened { flash, mapping, resolved, chip_file })
+}
+
+/// The layout and the geometry that go together. Halves of a page, or two pages, may look right under another layout: what the
+/// volume contradicts gives way to another one that the pages speak for.
+fn fit_layout(
+    file: &LockedFile,
+    found: FoundLayout,
+    claims: Claims,
+    need: Need,
+    ui: &Ui,
+) -> Result<(FoundLayout, (Resolved, Mapping)), Failure> {
+    let fit = |found: &FoundLayout| {
+        find_geometry(&*seen_through(&file.file, found.layout.as_ref()), found.claims, need, ui)
+    };
+    let refused = match fit(&found) {
+        Ok(geometry) => return Ok((found, geometry)),
+        Err(refused) => refused,
+    };
+    if found.from == Source::Pages && refused.kind == Kind::GeometryMismatch {
+        for other in layouts_shown(file, claims)? {
+            if let Ok(geometry) = fit(&other) {
+                return Ok((other, geometry));
+            }
+        }
+    }
+    Err(refused)
+}
+
+/// `file` as a probe is to see it.
+pub(crate) fn seen_through<'a>(file: &'a File, layout: Option<&Layout>) -> Box<dyn ReadAt + 'a> {
+    match layout {
+        Some(layout) => Box::new(Corrected::new(file, layout)),
+        None => Box::new(file),
+    }
 }
 
 /// The geometry of the image, and the format of its volume: what is claimed, held against what the flash itself shows.
 fn find_geometry(
-    file: &LockedFile,
+    source: &dyn ReadAt,
     claims: Claims,
     need: Need,
     ui: &Ui,
 ) -> Result<(Resolved, Mapping), Failure> {
-    let claimed = claims.resolve(Some(file.len));
+    let claimed = claims.resolve(Some(source.len()));
     let seen = match &claimed {
         Ok(Some(resolved)) => {
             let start = resolved.end() - resolved.geometry.raw_size();
-            probe::look_at(&file.file, &resolved.geometry, start)?
+            probe::look_at(source, &resolved.geometry, start)?
         }
         _ => Seen::Nothing,
     };
     let as_found = |found: Claims| -> Result<Resolved, Failure> {
-        claims.and(found)?.resolve(Some(file.len))?.ok_or_else(unknown_geometry)
+        claims.and(found)?.resolve(Some(source.len()))?.ok_or_else(unknown_geometry)
     };
     match (&claimed, seen) {
-        (Ok(Some(resolved)), Seen::Block) => return Ok((tell(*resolved, file.len, ui), Mapping::Block)),
+        (Ok(Some(resolved)), Seen::Block) => return Ok((tell(*resolved, source.len(), ui), Mapping::Block)),
         (_, Seen::Page(found)) => {
-            return Ok((tell(as_found(Claims::of_flash(&found))?, file.len, ui), Mapping::Page));
+            return Ok((tell(as_found(Claims::of_flash(&found))?, source.len(), ui), Mapping::Page));
         }
         _ => {}
     }
-    let mut search = probe::find_volumes(&file.file, &claims.hints())?;
+    let mut search = probe::find_volumes(source, &claims.hints())?;
     refuse_other_than_found(claims, &search)?;
     let agreeing = search.best(|found| claims.agree_with(Claims::of_flash(found)));
     match agreeing.as_slice() {
         [found] => {
             let resolved = as_found(Claims::of_flash(found))?;
             refuse_what_lies_within(&resolved, claims, &search)?;
-            return Ok((tell(resolved, file.len, ui), mapping_of(found.format)));
+            return Ok((tell(resolved, source.len(), ui), mapping_of(found.format)));
         }
         [_, _, ..] => return Err(ambiguous(&agreeing)),
         [] => {}
@@ -144,7 +190,7 @@ fn find_geometry(
     // What the claims exclude may be what is there.
     if !matches!(seen, Seen::Magic(_)) {
         if claims.hints() != Hints::default() {
-            search = probe::find_volumes(&file.file, &Hints::default())?;
+            search = probe::find_volumes(source, &Hints::default())?;
         }
         if let [found] = search.best(|_| true).as_slice() {
             claims.and(Claims::of_flash(found))?;
@@ -155,12 +201,12 @@ fn find_geometry(
         _ => Mapping::Block,
     };
     match (claimed?, need) {
-        (Some(resolved), Need::Geometry) => Ok((tell(resolved, file.len, ui), mapping)),
+        (Some(resolved), Need::Geometry) => Ok((tell(resolved, source.len(), ui), mapping)),
         (Some(resolved), Need::Volume) if seen != Seen::Nothing => {
-            Ok((tell(resolved, file.len, ui), mapping))
+            Ok((tell(resolved, source.len(), ui), mapping))
         }
-        (Some(_), Need::Volume) => Err(describe_content(&file.file, probe::recognise(&file.file)?)?),
-        (None, _) => Err(why_unknown(&file.file, &search)?),
+        (Some(_), Need::Volume) => Err(describe_content(source, probe::recognise(source)?)?),
+        (None, _) => Err(why_unknown(source, &search)?),
     }
 }
 
@@ -217,7 +263,7 @@ fn refuse_what_lies_within(found: &Resolved, claims: Claims, search: &Search) ->
     }
 }
 
-fn unknown_geometry() -> Failure {
+pub(crate) fn unknown_geometry() -> Failure {
     Failure::new(
         Kind::GeometryUnknown,
         "its geometry is not known: give --chip, or --block-size and --page-size",
@@ -235,13 +281,13 @@ fn ambiguous(candidates: &[&FoundVolume]) -> Failure {
 }
 
 /// Why the geometry is not known: no volume of ours to tell it.
-fn why_unknown(file: &File, search: &Search) -> Result<Failure, Failure> {
+fn why_unknown(source: &dyn ReadAt, search: &Search) -> Result<Failure, Failure> {
     if search.exhausted {
         let message = "it claims to hold more metadata than any volume has, and the search was given up: give the geometry";
         return Ok(Failure::new(Kind::GeometryUnknown, message));
     }
-    let foreign = probe::recognise(file)?;
-    let Some((format, at, whole)) = search.first_trace() else { return describe_content(file, foreign) };
+    let foreign = probe::recognise(source)?;
+    let Some((format, at, whole)) = search.first_trace() else { return describe_content(source, foreign) };
     let mapping = mapping_of(format);
     let name = mapping.name();
     if whole {
@@ -255,7 +301,7 @@ fn why_unknown(file: &File, search: &Search) -> Result<Failure, Failure> {
         return Ok(Failure::new(Kind::GeometryUnknown, message));
     }
     if foreign.as_ref().is_some_and(|foreign| foreign.offset < at) {
-        return describe_content(file, foreign);
+        return describe_content(source, foreign);
     }
     let message = format!(
         "there is metadata of a {name}-mapped volume at offset {at:#x}, and no copy of it is whole; give the geometry to learn more"
@@ -264,7 +310,7 @@ fn why_unknown(file: &File, search: &Search) -> Result<Failure, Failure> {
 }
 
 /// What an image without a volume of ours holds instead.
-fn describe_content(file: &File, foreign: Option<Foreign>) -> Result<Failure, Failure> {
+fn describe_content(source: &dyn ReadAt, foreign: Option<Foreign>) -> Result<Failure, Failure> {
     if let Some(foreign) = foreign {
         let message = format!(
             "it is not ours: it holds {} (offset {:#x}: {})",
@@ -272,10 +318,10 @@ fn describe_content(file: &File, foreign: Option<Foreign>) -> Result<Failure, Fa
         );
         return Ok(Failure::new(Kind::ForeignFormat, message));
     }
-    if file.metadata()?.len() == 0 {
+    if source.is_empty() {
         return Ok(Failure::new(Kind::NotAnImage, "the file is empty"));
     }
-    Ok(match probe::is_blank(file)? {
+    Ok(match probe::is_blank(source)? {
         true => Failure::new(Kind::NotAnImage, "every byte is 0xFF: it has not been formatted"),
         false => Failure::new(Kind::NotAnImage, "no volume of ours and no other format was recognised in it"),
     })

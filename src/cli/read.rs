@@ -12,11 +12,12 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::args::{ImageArgs, parse_size};
+use super::ecc;
 use super::exit::{Exit, Failure, Kind};
 use super::open::{chip_file_path, mount};
 use super::output::{Ui, count, error_object, hex, size, stdout_failure};
 use super::progress::Progress;
-use super::same_file::{Inputs, refuse_stdout};
+use super::same_file::{Inputs, refuse_layout_file, refuse_stdout};
 
 /// Copy logical bytes out of an image
 #[derive(Debug, clap::Args)]
@@ -50,11 +51,11 @@ impl Args {
 }
 
 /// A range of logical bytes that could not be read.
-struct Hole {
-    offset: u64,
-    length: u64,
-    at: Option<PageAddr>,
-    reason: String,
+pub(super) struct Hole {
+    pub(super) offset: u64,
+    pub(super) length: u64,
+    pub(super) at: Option<PageAddr>,
+    pub(super) reason: String,
 }
 
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
@@ -73,6 +74,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     }
     let chip_file = chip_file_path(&args.image.image, &args.image.geometry);
     Inputs { image: &args.image.image, chip_file: chip_file.as_deref() }.refuse_as_output(output)?;
+    refuse_layout_file(args.image.geometry.layout.as_deref(), output)?;
     refuse_stdout(&args.image)?;
     let options = MountOptions { sequence: args.sequence, ..MountOptions::read_only() };
     let mounted = mount(&args.image, Access::ReadOnly, &options, ui)?;
@@ -93,6 +95,8 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
         "sha256": hasher.map(|hasher| hex(&hasher.finalize())),
         "holes": holes.iter().map(|hole| hole.to_json(volume.flash())).collect::<Vec<_>>(),
     });
+    report["ecc"] = ecc::to_json(volume.flash());
+    let flips = ecc::describe(&report["ecc"]);
     if let Err(failure) = &stopped {
         report["error"] = error_object(failure);
     }
@@ -100,6 +104,9 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
         ui.print_json(report)?;
     }
     stopped?;
+    if let Some(flips) = flips {
+        ui.status(&format!("ECC: {flips}"));
+    }
     for line in describe_holes(&holes) {
         ui.warn(&line);
     }
@@ -108,7 +115,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
 }
 
 /// Holes for a person: those that follow each other in one block are one.
-fn describe_holes(holes: &[Hole]) -> Vec<String> {
+pub(super) fn describe_holes(holes: &[Hole]) -> Vec<String> {
     let follows = |a: &Hole, b: &Hole| {
         a.offset + a.length == b.offset
             && a.at.is_some()
@@ -171,7 +178,7 @@ fn end_of_range(args: &Args, len: u64) -> Result<u64, Failure> {
 }
 
 impl Hole {
-    fn to_json<H: FlashHardware>(&self, flash: &H) -> Value {
+    pub(super) fn to_json<H: FlashHardware>(&self, flash: &H) -> Value {
         json!({
             "offset": self.offset,
             "length": self.length,

@@ -7,6 +7,7 @@ use same_file::Handle;
 
 use super::args::ImageArgs;
 use super::exit::{Failure, Kind};
+use super::layout::file_of_flag;
 use super::open::chip_file_path;
 
 /// The image's chip file and the image itself, to hold outputs against.
@@ -18,21 +19,7 @@ pub(crate) struct Inputs<'a> {
 impl Inputs<'_> {
     /// Refuse `output` (a path, or standard output) if it is the image or its chip file.
     pub(crate) fn refuse_as_output(&self, output: Option<&Path>) -> Result<(), Failure> {
-        let handle = match output {
-            Some(path) => handle(path),
-            None => Handle::stdout().ok(),
-        };
-        let name = output.map_or("standard output".into(), |path| path.display().to_string());
-        let clashes = |path: &Path| match &handle {
-            Some(output) => self::handle(path).is_some_and(|input| input == *output),
-            None => output.is_some_and(|output| is_same_name(output, path) || is_same_device(output, path)),
-        };
-        for (path, what) in [(Some(self.image), "the image"), (self.chip_file, "the image's chip file")] {
-            if path.is_some_and(clashes) {
-                return Err(Failure::new(Kind::Usage, format!("the output {name} is {what} itself")));
-            }
-        }
-        Ok(())
+        refuse_output(output, &[(Some(self.image), "the image"), (self.chip_file, "the image's chip file")])
     }
 
     /// Refuse `input` (a path, or standard input) if it is the image or its chip file.
@@ -52,10 +39,32 @@ impl Inputs<'_> {
     }
 }
 
-/// Refuse standard output if it is the image or its chip file: a report would land in it.
+/// Refuse `output` (a path, or standard output) if it is the file that `--layout NAME|FILE` means.
+pub(crate) fn refuse_layout_file(layout: Option<&str>, output: Option<&Path>) -> Result<(), Failure> {
+    refuse_output(output, &[(layout.and_then(file_of_flag), "the layout file")])
+}
+
+/// Refuse standard output if it is the image, its chip file or its layout file: a report would land in it.
 pub(crate) fn refuse_stdout(args: &ImageArgs) -> Result<(), Failure> {
     let chip_file = chip_file_path(&args.image, &args.geometry);
-    Inputs { image: &args.image, chip_file: chip_file.as_deref() }.refuse_as_output(None)
+    Inputs { image: &args.image, chip_file: chip_file.as_deref() }.refuse_as_output(None)?;
+    refuse_layout_file(args.geometry.layout.as_deref(), None)
+}
+
+fn refuse_output(output: Option<&Path>, inputs: &[(Option<&Path>, &str)]) -> Result<(), Failure> {
+    let handle = match output {
+        Some(path) => handle(path),
+        None => Handle::stdout().ok(),
+    };
+    let name = output.map_or("standard output".into(), |path| path.display().to_string());
+    let clashes = |path: &Path| match &handle {
+        Some(output) => self::handle(path).is_some_and(|input| input == *output),
+        None => output.is_some_and(|output| is_same_name(output, path) || is_same_device(output, path)),
+    };
+    match inputs.iter().find(|(path, _)| path.is_some_and(clashes)) {
+        Some((_, what)) => Err(Failure::new(Kind::Usage, format!("the output {name} is {what} itself"))),
+        None => Ok(()),
+    }
 }
 
 /// Whether two names are one place, where there may be no file yet.

@@ -1,5 +1,7 @@
 //! `inject-bad`: choices by seed, faults that wait, flipped bits; and writes that survive what was injected.
 
+use std::fs::File;
+
 use serde_json::{Value, json};
 
 use crate::support::{BLOCK, Bench, SMALL, numbers, random};
@@ -110,6 +112,59 @@ fn bits_are_counted_from_the_least_significant_and_spare_bytes_follow_the_data()
     }
     bench.run("inject-bad a.img --flip 0@5:0 --flip 1@5:0").exits(0);
     assert_eq!(bench.bytes("a.img")[page(5, 0)], before[page(5, 0)] ^ 3);
+}
+
+#[test]
+fn a_bit_that_is_named_twice_flips_once() {
+    let bench = Bench::with_volume(b"some content");
+    let before = bench.bytes("a.img");
+    let report = bench.report("inject-bad a.img --flip 3@5:0 --flip 3@5:0");
+    assert_eq!(report["flipped"].as_array().unwrap().len(), 1);
+    assert_eq!(bench.bytes("a.img")[5 * BLOCK], before[5 * BLOCK] ^ 8);
+    // The seed chooses one that is named.
+    bench.put("a.img", &before);
+    let chosen = bench.report("inject-bad a.img --flip-bits 4 --seed 7");
+    let flipped = bench.bytes("a.img");
+    bench.put("a.img", &before);
+    let report = bench.report("inject-bad a.img --flip 1219@0:4 --flip-bits 4 --seed 7");
+    assert_eq!(report["flipped"], chosen["flipped"]);
+    assert!(bench.bytes("a.img") == flipped);
+}
+
+/// A page of 2048 steps: how many places there are is to be known before they are listed.
+#[test]
+fn flips_are_few_and_take_little_memory() {
+    let bench = Bench::new();
+    let layout = json!({
+        "schema": "nandimg.layout/1",
+        "name": "steps",
+        "page_size": 4096,
+        "spare_size": 2064,
+        "data": [{ "byte": 0, "bytes": 4096 }],
+        "code": { "kind": "bch", "m": 5, "t": 1 },
+        "steps": [{
+            "times": 2048,
+            "protects": [{ "byte": 0, "bytes": 2, "advance": 2 }],
+            "ecc": [{ "byte": 4096, "bytes": 1, "advance": 1 }]
+        }],
+        "marker": { "byte": 6144, "bytes": 2 }
+    });
+    bench.put("steps.json", layout.to_string().as_bytes());
+    let steps = (1600 * (4096 + 2064), "--block-size 256k --layout steps.json");
+    let small = (32 * 4096, "--block-size 4096");
+    let inject = |(len, geometry): (u64, &str), flags: &str| {
+        File::create(bench.path("b.img")).unwrap().set_len(len).unwrap();
+        // Beyond the image 64 MiB, and 8 MiB for the program itself.
+        let limit = (len >> 10) + (72 << 10);
+        bench.shell(&format!("ulimit -v {limit}; exec $NANDIMG --json inject-bad b.img {geometry} {flags}"))
+    };
+    let flipped =
+        |image, flags: &str| inject(image, flags).exits(0).json()["flipped"].as_array().unwrap().len();
+    let refused = |image, flags: &str| inject(image, flags).exits(8).json()["error"]["kind"].clone();
+    assert_eq!(refused(steps, "--flip-bits 1 --each step"), "out-of-range");
+    assert_eq!(flipped(steps, "--flip-bits 40 --each page"), 64_000);
+    assert_eq!(flipped(small, "--flip-bits 65536"), 65_536);
+    assert_eq!(refused(small, "--flip-bits 65537"), "out-of-range");
 }
 
 #[test]

@@ -56,9 +56,9 @@ impl Kills {
     /// Whether there were enough rounds of either kind.
     fn are_enough(&mut self, round: u32, was_cut: bool) -> bool {
         if was_cut {
-            self.cut += 1
+            self.cut += 1;
         } else {
-            self.whole += 1
+            self.whole += 1;
         }
         // Other work on this machine may have begun, or ended, since the time was taken.
         match round % 32 {

@@ -1,9 +1,12 @@
 //! The command line, as a script sees it: exit statuses, reports, and what is left on disk.
 #![cfg(unix)]
 
+mod convert;
+mod ecc;
 mod errors;
 mod format;
 mod fsck;
+mod info;
 mod inject_bad;
 mod kill;
 mod paged;

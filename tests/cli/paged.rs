@@ -44,6 +44,8 @@ fn anchor() -> Vec<u8> {
         directory_pages: 1,
         table_pages: 1,
         next_log: 1,
+        page_layout: 0,
+        page_layout_name: [0; 24],
     };
     anchor.encode()
 }

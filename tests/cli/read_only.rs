@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use crate::support::{BLOCK, BLOCKS, Bench, NANDIMG, SMALL, has_program, random, sample, slot_offset};
 
 /// The commands that only look.
-const LOOKING: [&str; 14] = [
+const LOOKING: [&str; 16] = [
     "mount-check a.img",
     "mount-check a.img --hash --verbose",
     "mount-check a.img --sequence 2",
@@ -22,6 +22,8 @@ const LOOKING: [&str; 14] = [
     "inject-bad a.img --list",
     "format a.img --mapping block --dry-run",
     "format a.img --mapping block --dry-run --force",
+    "info a.img",
+    "info a.img --json",
     "completions bash",
 ];
 

@@ -27,7 +27,7 @@ fn format_reports_what_it_made() {
         "schema": "nandimg.format/1", "mapping": "block",
         "geometry": { "page_size": 512, "spare_size": 0, "block_size": 4096, "blocks": 32, "first_block": 0,
                       "max_erase_cycles": null },
-        "capacity": capacity,
+        "layout": null, "capacity": capacity,
         "reserved": { "metadata": 2, "untouched": 2, "copy_on_write": 2, "bad": 3 },
         "bad_blocks": [9, 20, 21], "wear_carried_over": false, "dry_run": false
     });
@@ -120,7 +120,8 @@ fn read_and_write_report_what_they_moved() {
     assert_eq!(written, expected);
     let read = bench.report("read a.img -o out --offset 100 --length 0x100");
     let part = &content[100..356];
-    let expected = json!({ "schema": "nandimg.read/1", "offset": 100, "bytes": 256, "sha256": sha256(part), "holes": [] });
+    let expected = json!({ "schema": "nandimg.read/1", "offset": 100, "bytes": 256, "sha256": sha256(part), "holes": [],
+                           "ecc": null });
     assert_eq!((read, bench.bytes("out")), (expected, part.to_vec()));
     let text = bench.run("write a.img -i new --offset 9000").exits(0).text();
     assert!(
@@ -148,7 +149,7 @@ fn fsck_reports_how_much_it_looked_at() {
     let (bench, _) = worn_volume();
     let report = bench.report("fsck a.img");
     let expected = json!({ "schema": "nandimg.fsck/1", "clean": true, "findings": [],
-                           "checked": { "blocks": 32, "pages": 24, "bytes": 3 * BLOCK } });
+                           "checked": { "blocks": 32, "pages": 24, "bytes": 3 * BLOCK }, "ecc": null, "linux_bbt": null });
     assert_eq!(report, expected);
     let text = bench.run("fsck a.img").exits(0).text();
     assert_eq!(text, "clean: 0 errors, 0 warnings; 32 blocks checked, 24 pages (12 KiB) read\n");

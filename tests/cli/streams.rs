@@ -4,6 +4,8 @@ use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::process::Stdio;
 
+use nandimg::layout::Layout;
+
 use crate::support::{BLOCK, Bench, CAPACITY, SMALL, has_program, random};
 
 #[test]
@@ -172,6 +174,8 @@ fn an_output_that_is_an_input_is_refused_before_anything_is_opened() {
     std::fs::hard_link(bench.path("a.img"), bench.path("hard.img")).unwrap();
     symlink("a.img", bench.path("soft.img")).unwrap();
     std::fs::hard_link(bench.path("a.img.chip.json"), bench.path("hard.json")).unwrap();
+    let layout = Layout::preset("linux-hamming", 512, 16).unwrap().to_json();
+    bench.put("layout.json", layout.as_bytes());
     let before = bench.snapshot();
     for output in ["a.img", "./a.img", "hard.img", "soft.img", "a.img.chip.json", "hard.json"] {
         bench.run(&format!("read a.img -o {output}")).exits(16).says("itself");
@@ -181,6 +185,19 @@ fn an_output_that_is_an_input_is_refused_before_anything_is_opened() {
         bench.shell(&format!("$NANDIMG write a.img < {output}")).exits(16).says("itself");
     }
     bench.run("read hard.img -o a.img --chip-file none").exits(16).says("itself");
+    for output in ["layout.json", "./layout.json"] {
+        bench.run(&format!("read a.img --layout layout.json -o {output}")).exits(16).says("itself");
+        bench
+            .run(&format!("fsck a.img --layout layout.json --repair --undo {output}"))
+            .exits(16)
+            .says("itself");
+    }
+    for command in ["info", "--json info", "read", "mount-check", "inject-bad --list"] {
+        bench
+            .shell(&format!("$NANDIMG {command} a.img --layout layout.json >> layout.json"))
+            .exits(16)
+            .says("itself");
+    }
     for line in [
         "read a.img",
         "read a.img -o -",

@@ -120,6 +120,15 @@ fn help_and_version_are_printed_on_standard_output() {
 }
 
 #[test]
+fn layout_help_lists_the_layouts_whatever_else_is_missing() {
+    let bench = Bench::new();
+    for line in ["--layout help", "mount-check missing.img --layout=help", "convert --to-layout help"] {
+        let text = bench.run(line).exits(0).text();
+        assert!(text.contains("linux-bch<t>") && text.contains("raw"), "{line}: {text}");
+    }
+}
+
+#[test]
 fn chip_help_lists_the_chips_whatever_else_is_given() {
     let bench = Bench::new();
     for line in ["format --chip help", "mount-check missing.img --chip help", "read x --chip=help"] {

@@ -155,6 +155,7 @@ impl Case {
         println!("{}", self.name);
         let dir = tempfile::tempdir().unwrap();
         self.look(&dir);
+        self.convert(&dir);
         self.repair(&dir);
         self.write(&dir);
     }
@@ -175,6 +176,29 @@ impl Case {
             // Now and then as text too, which ends the same way.
             if (index + self.image.len() + self.name.len()).is_multiple_of(5) {
                 assert_eq!(self.run(&image, command, more, false).code, outcome.code, "{}", outcome.said);
+            }
+        }
+        self.assert_untouched(dir.path());
+    }
+
+    /// To other images, of which nothing is left where it failed.
+    fn convert(&self, dir: &TempDir) {
+        let image = self.place(dir.path());
+        let made = dir.path().join("made");
+        let name = made.to_str().unwrap();
+        let conversions: [&[&str]; 4] = [
+            &[name],
+            &[name, "--to-layout", "linux-bch4", "--to-spare-size", "64", "--skip-unreadable"],
+            &[name, "--bb", "skipbad", "--bad-blocks", "0,2"],
+            &[name, "--logical", "--bad-blocks", "9"],
+        ];
+        for more in conversions {
+            let outcome = self.run(&image, "convert", more, true);
+            let is_there = made.exists();
+            assert!(is_there == (outcome.code == 0) || outcome.code == 4, "{}", outcome.said);
+            if is_there {
+                std::fs::remove_file(&made).unwrap();
+                std::fs::remove_file(made.with_extension("chip.json")).unwrap();
             }
         }
         self.assert_untouched(dir.path());
