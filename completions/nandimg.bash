@@ -19,6 +19,9 @@ _nandimg() {
             nandimg,completions)
                 cmd="nandimg__subcmd__completions"
                 ;;
+            nandimg,convert)
+                cmd="nandimg__subcmd__convert"
+                ;;
             nandimg,format)
                 cmd="nandimg__subcmd__format"
                 ;;
@@ -27,6 +30,9 @@ _nandimg() {
                 ;;
             nandimg,help)
                 cmd="nandimg__subcmd__help"
+                ;;
+            nandimg,info)
+                cmd="nandimg__subcmd__info"
                 ;;
             nandimg,inject-bad)
                 cmd="nandimg__subcmd__inject__subcmd__bad"
@@ -46,6 +52,9 @@ _nandimg() {
             nandimg__subcmd__help,completions)
                 cmd="nandimg__subcmd__help__subcmd__completions"
                 ;;
+            nandimg__subcmd__help,convert)
+                cmd="nandimg__subcmd__help__subcmd__convert"
+                ;;
             nandimg__subcmd__help,format)
                 cmd="nandimg__subcmd__help__subcmd__format"
                 ;;
@@ -54,6 +63,9 @@ _nandimg() {
                 ;;
             nandimg__subcmd__help,help)
                 cmd="nandimg__subcmd__help__subcmd__help"
+                ;;
+            nandimg__subcmd__help,info)
+                cmd="nandimg__subcmd__help__subcmd__info"
                 ;;
             nandimg__subcmd__help,inject-bad)
                 cmd="nandimg__subcmd__help__subcmd__inject__subcmd__bad"
@@ -77,7 +89,7 @@ _nandimg() {
 
     case "${cmd}" in
         nandimg)
-            opts="-q -v -h -V --json --quiet --verbose --no-progress --color --help --version format mount-check read write fsck wear-report inject-bad completions help"
+            opts="-q -v -h -V --json --quiet --verbose --no-progress --color --help --version format mount-check read write fsck wear-report inject-bad info convert completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -112,8 +124,8 @@ _nandimg() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        nandimg__subcmd__format)
-            opts="-q -v -h --chip --page-size --spare-size --block-size --blocks --first-block --max-erase-cycles --chip-file --mapping --spare-percent --bad-blocks --force --reset-wear --dry-run --json --quiet --verbose --no-progress --color --help"
+        nandimg__subcmd__convert)
+            opts="-q -v -h --chip --page-size --spare-size --block-size --blocks --first-block --max-erase-cycles --layout --chip-file --to-layout --to-spare-size --bb --logical --mapping --spare-percent --bad-blocks --bad-map --skip-unreadable --force --json --quiet --verbose --no-progress --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -144,6 +156,92 @@ _nandimg() {
                     return 0
                     ;;
                 --max-erase-cycles)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --layout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --chip-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --to-layout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --to-spare-size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --bb)
+                    COMPREPLY=($(compgen -W "padbad dumpbad skipbad" -- "${cur}"))
+                    return 0
+                    ;;
+                --mapping)
+                    COMPREPLY=($(compgen -W "page block" -- "${cur}"))
+                    return 0
+                    ;;
+                --spare-percent)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --bad-blocks)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --bad-map)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        nandimg__subcmd__format)
+            opts="-q -v -h --chip --page-size --spare-size --block-size --blocks --first-block --max-erase-cycles --layout --chip-file --mapping --spare-percent --bad-blocks --force --reset-wear --dry-run --json --quiet --verbose --no-progress --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --chip)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --page-size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --spare-size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --block-size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --blocks)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --first-block)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-erase-cycles)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --layout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -175,7 +273,7 @@ _nandimg() {
             return 0
             ;;
         nandimg__subcmd__fsck)
-            opts="-q -v -h --chip --page-size --spare-size --block-size --blocks --first-block --max-erase-cycles --chip-file --repair --undo --undo-from --json --quiet --verbose --no-progress --color --help"
+            opts="-q -v -h --chip --page-size --spare-size --block-size --blocks --first-block --max-erase-cycles --layout --chip-file --repair --undo --undo-from --json --quiet --verbose --no-progress --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -209,6 +307,10 @@ _nandimg() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --layout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --chip-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -233,7 +335,7 @@ _nandimg() {
             return 0
             ;;
         nandimg__subcmd__help)
-            opts="format mount-check read write fsck wear-report inject-bad completions help"
+            opts="format mount-check read write fsck wear-report inject-bad info convert completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -247,6 +349,20 @@ _nandimg() {
             return 0
             ;;
         nandimg__subcmd__help__subcmd__completions)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        nandimg__subcmd__help__subcmd__convert)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -289,6 +405,20 @@ _nandimg() {
             return 0
             ;;
         nandimg__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        nandimg__subcmd__help__subcmd__info)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -372,8 +502,8 @@ _nandimg() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        nandimg__subcmd__inject__subcmd__bad)
-            opts="-q -v -h --chip --page-size --spare-size --block-size --blocks --first-block --max-erase-cycles --chip-file --block --count --seed --when --after --flip --flip-bits --list --clear-faults --json --quiet --verbose --no-progress --color --help"
+        nandimg__subcmd__info)
+            opts="-q -v -h --chip --page-size --spare-size --block-size --blocks --first-block --max-erase-cycles --layout --chip-file --json --quiet --verbose --no-progress --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -404,6 +534,64 @@ _nandimg() {
                     return 0
                     ;;
                 --max-erase-cycles)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --layout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --chip-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        nandimg__subcmd__inject__subcmd__bad)
+            opts="-q -v -h --chip --page-size --spare-size --block-size --blocks --first-block --max-erase-cycles --layout --chip-file --block --count --seed --when --after --flip --flip-bits --each --list --clear-faults --json --quiet --verbose --no-progress --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --chip)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --page-size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --spare-size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --block-size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --blocks)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --first-block)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-erase-cycles)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --layout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -439,6 +627,10 @@ _nandimg() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --each)
+                    COMPREPLY=($(compgen -W "all block page step" -- "${cur}"))
+                    return 0
+                    ;;
                 --color)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -451,7 +643,7 @@ _nandimg() {
             return 0
             ;;
         nandimg__subcmd__mount__subcmd__check)
-            opts="-q -v -h --chip --page-size --spare-size --block-size --blocks --first-block --max-erase-cycles --chip-file --sequence --hash --json --quiet --verbose --no-progress --color --help"
+            opts="-q -v -h --chip --page-size --spare-size --block-size --blocks --first-block --max-erase-cycles --layout --chip-file --sequence --hash --json --quiet --verbose --no-progress --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -482,6 +674,10 @@ _nandimg() {
                     return 0
                     ;;
                 --max-erase-cycles)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --layout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -505,7 +701,7 @@ _nandimg() {
             return 0
             ;;
         nandimg__subcmd__read)
-            opts="-o -q -v -h --chip --page-size --spare-size --block-size --blocks --first-block --max-erase-cycles --chip-file --offset --length --out --sequence --skip-unreadable --force --json --quiet --verbose --no-progress --color --help"
+            opts="-o -q -v -h --chip --page-size --spare-size --block-size --blocks --first-block --max-erase-cycles --layout --chip-file --offset --length --out --sequence --skip-unreadable --force --json --quiet --verbose --no-progress --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -536,6 +732,10 @@ _nandimg() {
                     return 0
                     ;;
                 --max-erase-cycles)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --layout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -575,7 +775,7 @@ _nandimg() {
             return 0
             ;;
         nandimg__subcmd__wear__subcmd__report)
-            opts="-q -v -h --chip --page-size --spare-size --block-size --blocks --first-block --max-erase-cycles --chip-file --json --quiet --verbose --no-progress --color --help"
+            opts="-q -v -h --chip --page-size --spare-size --block-size --blocks --first-block --max-erase-cycles --layout --chip-file --json --quiet --verbose --no-progress --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -606,6 +806,10 @@ _nandimg() {
                     return 0
                     ;;
                 --max-erase-cycles)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --layout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -625,7 +829,7 @@ _nandimg() {
             return 0
             ;;
         nandimg__subcmd__write)
-            opts="-i -q -v -h --chip --page-size --spare-size --block-size --blocks --first-block --max-erase-cycles --chip-file --offset --in --truncate --wear-interval --wear-threshold --json --quiet --verbose --no-progress --color --help"
+            opts="-i -q -v -h --chip --page-size --spare-size --block-size --blocks --first-block --max-erase-cycles --layout --chip-file --offset --in --truncate --wear-interval --wear-threshold --json --quiet --verbose --no-progress --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -656,6 +860,10 @@ _nandimg() {
                     return 0
                     ;;
                 --max-erase-cycles)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --layout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
