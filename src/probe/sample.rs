@@ -3,7 +3,7 @@
 //! Most of an image may be erased. Where it is written is looked for at as many places as there may be blocks, for blocks are
 //! written from their first page on; the pages that follow such a place are taken by turns.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::rc::Rc;
 
@@ -35,24 +35,28 @@ pub(super) struct Sampler {
 /// Some pages of one shape.
 pub(super) struct Sample {
     pub(super) shape: PageLayout,
-    /// Raw pages with content, no two the same.
-    pub(super) pages: Vec<Vec<u8>>,
+    /// Pages with content, no two the same.
+    pub(super) pages: Vec<SampledPage>,
     /// Erased pages that were met on the way.
     pub(super) blank: u64,
 }
 
+/// A raw page, and how often it was met.
+pub(super) struct SampledPage {
+    pub(super) raw: Vec<u8>,
+    pub(super) times: u64,
+}
+
 impl Sample {
-    /// Whether there is anything behind the data. Every layout with a code has some of its ECC there.
+    /// Whether there is anything behind the data.
     pub(super) fn has_spare_content(&self) -> bool {
-        self.pages
-            .iter()
-            .flat_map(|page| page.iter().skip(self.shape.page as usize))
-            .any(|byte| *byte != 0xFF)
+        let data = self.shape.page as usize;
+        self.pages.iter().any(|page| page.raw.iter().skip(data).any(|byte| *byte != 0xFF))
     }
 
     /// The share of FF among the data.
     pub(super) fn ff_in_data(&self) -> f64 {
-        let data = self.pages.iter().flat_map(|page| page.iter().take(self.shape.page as usize));
+        let data = self.pages.iter().flat_map(|page| page.raw.iter().take(self.shape.page as usize));
         let (ff, all) = data.fold((0u64, 0u64), |(ff, all), byte| (ff + u64::from(*byte == 0xFF), all + 1));
         ff as f64 / all.max(1) as f64
     }
@@ -134,7 +138,7 @@ impl Sampler {
         let (there, most) = (source.len() / stride, PAGES.min((MAX_BYTES / stride) as usize));
         let in_window = (self.window / stride).max(1);
         let mut sample = Sample { shape: self.shape, pages: Vec::new(), blank: 0 };
-        let (mut looked_at, mut seen) = (HashSet::new(), HashSet::new());
+        let (mut looked_at, mut seen) = (HashSet::new(), HashMap::new());
         let mut rng = SplitMix64::new(0);
         let mut runs: Vec<(u64, u64)> =
             self.places.iter().map(|place| (place / stride, rng.below(in_window))).collect();
@@ -152,8 +156,12 @@ impl Sampler {
                     let is_blank = raw.iter().all(|byte| *byte == 0xFF);
                     sample.blank += u64::from(is_blank);
                     goes_on |= !is_blank;
-                    if has_content(&raw) && seen.insert(xxh3_64(&raw)) {
-                        sample.pages.push(raw);
+                    if has_content(&raw) {
+                        let number = *seen.entry(xxh3_64(&raw)).or_insert(sample.pages.len());
+                        match sample.pages.get_mut(number) {
+                            Some(page) => page.times += 1,
+                            None => sample.pages.push(SampledPage { raw, times: 1 }),
+                        }
                     }
                 }
                 if goes_on {

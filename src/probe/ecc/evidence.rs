@@ -13,49 +13,68 @@
 //! * A Hamming code has FF FF FF for a step that is all FF or all 00, counts up, or repeats itself; so have pages without ECC.
 //! * A BCH code has 00 for a step of 00, or FF for one of FF, and takes for such a step what differs by few bits.
 //!
-//! Those where the ECC is one byte throughout, or the two halves of the data are equal, say nothing. So does a step that was seen
-//! before: what is chance once is chance each time.
+//! Those where the ECC is one byte throughout say nothing, nor do those of a Hamming code where the two halves of the data are
+//! equal. A step that was seen before is no more evidence: what is chance once is chance each time. But it counts for how much
+//! of the image a layout explains.
 
 use std::collections::HashSet;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::layout::{CodeKind, CodeSpec, Layout, Span, Step, Verdict};
+use crate::layout::{CodeKind, Layout, Span, Step, Verdict};
 
 /// What was found in the steps that tell anything.
-pub(super) struct Tally {
+pub(super) struct Tally<'a> {
+    steps: &'a [Step],
     odds: Vec<Odds>,
+    is_hamming: bool,
     seen: HashSet<u64>,
-    /// Steps by their flips; those that cannot be corrected.
+    /// Different steps by their flips; those that cannot be corrected.
     right: Vec<u64>,
     wrong: u64,
     /// What is expected of random steps: how improbable these outcomes are, in bits, and how many are right.
     surprise: f64,
     right_by_chance: f64,
+    /// All steps, as often as they were found; the bits that those have that are right.
+    all_right: u64,
+    all_wrong: u64,
+    right_bits: u64,
 }
 
-impl Tally {
-    pub(super) fn new(layout: &Layout) -> Self {
-        let odds = |code: &CodeSpec| layout.steps().iter().map(|step| Odds::new(step, code.kind)).collect();
+impl<'a> Tally<'a> {
+    pub(super) fn new(layout: &'a Layout) -> Self {
+        let (steps, kind) = (layout.steps(), layout.code().map(|code| code.kind));
         Self {
-            odds: layout.code().map_or_else(Vec::new, odds),
+            steps,
+            odds: kind.iter().flat_map(|kind| steps.iter().map(|step| Odds::new(step, *kind))).collect(),
+            is_hamming: matches!(kind, Some(CodeKind::Hamming { .. })),
             seen: HashSet::new(),
             right: Vec::new(),
             wrong: 0,
             surprise: 0.0,
             right_by_chance: 0.0,
+            all_right: 0,
+            all_wrong: 0,
+            right_bits: 0,
         }
     }
 
-    /// Count the steps of a page that was `stored` and `corrected`.
-    pub(super) fn note(&mut self, steps: &[Step], stored: &[u8], corrected: &[u8], verdict: &Verdict) {
-        for (number, step) in steps.iter().enumerate() {
+    /// Count the steps of a page that was `stored` and `corrected`, and found so many times.
+    pub(super) fn note(&mut self, stored: &[u8], corrected: &[u8], verdict: &Verdict, times: u64) {
+        for (number, (step, odds)) in self.steps.iter().zip(&self.odds).enumerate() {
             let is_wrong = verdict.uncorrectable.contains(&number);
-            let says_nothing = !is_wrong && (is_trivial(step, stored) || is_trivial(step, corrected));
-            if says_nothing || !self.seen.insert(hash(step, corrected)) {
+            let is_trivial = |raw| is_trivial(step, raw, self.is_hamming);
+            if is_wrong {
+                self.all_wrong += times;
+            } else if is_trivial(stored) || is_trivial(corrected) {
+                continue;
+            } else {
+                self.all_right += times;
+                self.right_bits += times * step.code_bits().iter().map(|span| span.len).sum::<u64>();
+            }
+            if !self.seen.insert(hash(step, corrected)) {
                 continue;
             }
-            let Some(odds) = self.odds.get(number) else { continue };
             self.right_by_chance += odds.right;
             if is_wrong {
                 self.wrong += 1;
@@ -80,15 +99,21 @@ impl Tally {
         self.right.iter().sum::<u64>() + self.wrong
     }
 
-    /// The share of the steps that are right.
+    /// The share of the steps that are right, however often they were found.
     pub(super) fn explained(&self) -> f64 {
-        1.0 - self.wrong as f64 / self.total().max(1) as f64
+        self.all_right as f64 / (self.all_right + self.all_wrong).max(1) as f64
+    }
+
+    /// Bits in steps that are right.
+    pub(super) fn right_bits(&self) -> u64 {
+        self.right_bits
     }
 
     /// Whether there is much that speaks against the layout, and hardly more for it than chance.
     pub(super) fn is_hopeless(&self) -> bool {
-        let by_chance = self.right_by_chance / self.total().max(1) as f64;
-        self.wrong >= 8 && self.explained() < by_chance + 0.125
+        let total = self.total() as f64;
+        let right = total - self.wrong as f64;
+        self.wrong >= 8 && right < self.right_by_chance + 0.125 * total
     }
 
     /// How much speaks for the layout, in bits.
@@ -146,13 +171,26 @@ fn touched(span: Span, raw: &[u8]) -> &[u8] {
     raw.get((span.start / 8) as usize..span.end().div_ceil(8) as usize).unwrap_or_default()
 }
 
+/// The same bytes, each with the mask of its bits that are of `span`.
+fn masked(span: Span, raw: &[u8]) -> impl Iterator<Item = (u8, u8)> {
+    let first = span.start / 8;
+    (first..).zip(touched(span, raw)).map(move |(at, byte)| {
+        let below = |bit: u64| 0xFF_u8.checked_shl(bit.saturating_sub(8 * at) as u32).unwrap_or(0);
+        (*byte, below(span.start) & !below(span.end()))
+    })
+}
+
 /// Whether the step would look the same without the layout.
-fn is_trivial(step: &Step, raw: &[u8]) -> bool {
-    let mut ecc = step.ecc().iter().flat_map(|span| touched(*span, raw));
-    let first = ecc.next();
+fn is_trivial(step: &Step, raw: &[u8], is_hamming: bool) -> bool {
+    let ecc = || step.ecc().iter().flat_map(|span| masked(*span, raw));
+    let first = ecc().next().map_or(0, |(byte, _)| byte);
+    let is = |ground: u8| ecc().all(|(byte, mask)| (byte ^ ground) & mask == 0);
+    if is(first) || is(0x00) || is(0xFF) {
+        return true;
+    }
     let data = step.protects().iter().map(|span| touched(*span, raw)).max_by_key(|bytes| bytes.len());
     let (half, other) = data.map(|data| data.split_at(data.len() / 2)).unwrap_or_default();
-    ecc.all(|byte| Some(byte) == first) || other.starts_with(half)
+    is_hamming && other.starts_with(half)
 }
 
 /// The step's bytes in a number.
@@ -164,11 +202,6 @@ fn hash(step: &Step, raw: &[u8]) -> u64 {
 
 /// How many bits of `span` are not the same in both.
 fn difference(span: Span, a: &[u8], b: &[u8]) -> usize {
-    let first = span.start / 8;
-    let bytes = touched(span, a).iter().zip(touched(span, b));
-    let differ = |(at, (a, b)): (u64, (&u8, &u8))| {
-        let within = |bit: &u64| (span.start..span.end()).contains(&(8 * at + bit));
-        (0..8).filter(within).filter(|bit| (a ^ b) >> bit & 1 == 1).count()
-    };
-    (first..).zip(bytes).filter(|(_, (a, b))| a != b).map(differ).sum()
+    let bytes = masked(span, a).zip(masked(span, b));
+    bytes.map(|((a, mask), (b, _))| ((a ^ b) & mask).count_ones() as usize).sum()
 }

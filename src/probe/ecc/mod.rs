@@ -9,7 +9,7 @@ mod evidence;
 use std::io;
 
 use super::layouts::PageLayout;
-use super::sample::{Sample, samplers};
+use super::sample::{Sample, SampledPage, samplers};
 use super::source::ReadAt;
 use super::volumes::Hints;
 use crate::ecc::MAX_STRENGTH;
@@ -22,8 +22,8 @@ const ENOUGH_PAGES: usize = 8;
 /// Bits of evidence that make a layout possible, and certain. Some hundred layouts are tried: that alone takes seven.
 const POSSIBLE: f64 = 20.0;
 const CERTAIN: f64 = 40.0;
-/// How much evidence on the same bytes, beside that of the best layout, makes that doubtful. A layout of other pages whose first
-/// steps lie as those of the best do has half.
+/// A layout that covers so much of what the best covers makes that doubtful. One of other pages whose first steps lie as those of
+/// the best do covers half.
 const RIVAL: f64 = 0.75;
 
 /// What the codec found in pages, counted by page.
@@ -76,6 +76,8 @@ pub struct ScoredLayout {
     evidence: f64,
     /// The share of the steps that it explains, of those that tell anything.
     explained: f64,
+    /// The share of the bits with content that are in steps that it explains.
+    covered: f64,
 }
 
 impl ScoredLayout {
@@ -83,12 +85,6 @@ impl ScoredLayout {
     #[must_use]
     pub fn is_certain(&self) -> bool {
         self.evidence >= CERTAIN && self.explained >= 0.5
-    }
-
-    /// Evidence by the bytes that it comes from.
-    fn density(&self) -> f64 {
-        let programmed = self.count.pages - self.count.blank;
-        self.evidence / (programmed.max(1) as f64 * self.layout.raw_page_size() as f64)
     }
 
     /// Whether no other can be nearly as good.
@@ -119,7 +115,7 @@ pub fn score_layouts(
         return Ok(Vec::new());
     }
     let mut scored = Vec::new();
-    for sample in samples.iter().filter(|sample| sample.has_spare_content()) {
+    for sample in &samples {
         let found = try_all(sample, name);
         let is_settled = found.iter().any(ScoredLayout::settles);
         scored.extend(found);
@@ -127,7 +123,7 @@ pub fn score_layouts(
             break;
         }
     }
-    scored.sort_by(|a, b| b.is_certain().cmp(&a.is_certain()).then(b.density().total_cmp(&a.density())));
+    scored.sort_by(|a, b| b.is_certain().cmp(&a.is_certain()).then(b.covered.total_cmp(&a.covered)));
     Ok(scored)
 }
 
@@ -147,7 +143,7 @@ pub fn detect_layout(
 pub(super) fn beyond_doubt(scored: &[ScoredLayout]) -> Option<&ScoredLayout> {
     let mut certain = scored.iter().filter(|scored| scored.is_certain());
     let first = certain.next()?;
-    (!certain.any(|other| other.density() > RIVAL * first.density())).then_some(first)
+    (!certain.any(|other| other.covered > RIVAL * first.covered)).then_some(first)
 }
 
 /// Examine the pages of `source` as `layout` has them: all, or `most` spread evenly. `progress` is told how many are done, and
@@ -197,9 +193,13 @@ fn names_of(preset: &str) -> Vec<String> {
 /// The layouts that are possible for the pages of `sample`; one that settles it is found with few of them.
 fn try_all(sample: &Sample, name: Option<&str>) -> Vec<ScoredLayout> {
     let mut found = Vec::new();
+    // Where all data lies in front, the ECC is behind it.
+    let has_spare_content = sample.has_spare_content();
+    let may_be = |layout: &Layout| has_spare_content || !layout.is_contiguous_data();
     for patience in [FEW_PAGES, ENOUGH_PAGES] {
         found.clear();
-        for scored in candidates(sample.shape, name).filter_map(|layout| score(&layout, sample, patience)) {
+        let layouts = candidates(sample.shape, name).filter(may_be);
+        for scored in layouts.filter_map(|layout| score(&layout, sample, patience)) {
             let settles = scored.settles();
             found.push(scored);
             if settles {
@@ -215,17 +215,26 @@ fn score(layout: &Layout, sample: &Sample, patience: usize) -> Option<ScoredLayo
     let codec = PageCodec::new(layout);
     let mut count = EccCount { pages: sample.blank, blank: sample.blank, ..EccCount::default() };
     let mut tally = Tally::new(layout);
-    for (number, page) in sample.pages.iter().enumerate() {
+    let mut bits = 0;
+    for (number, SampledPage { raw, times }) in sample.pages.iter().enumerate() {
         if number >= patience && tally.is_hopeless() {
             return None;
         }
-        let mut raw = page.clone();
-        let verdict = codec.decode(&mut raw);
-        count.note(&verdict);
-        tally.note(layout.steps(), page, &raw, &verdict);
+        let mut corrected = raw.clone();
+        let verdict = codec.decode(&mut corrected);
+        (0..*times).for_each(|_| count.note(&verdict));
+        tally.note(raw, &corrected, &verdict, *times);
+        bits += times * 8 * raw.len() as u64;
     }
     let (evidence, explained) = (tally.evidence(), tally.explained());
-    (evidence >= POSSIBLE).then(|| ScoredLayout { layout: layout.clone(), count, evidence, explained })
+    let covered = tally.right_bits() as f64 / bits.max(1) as f64;
+    (evidence >= POSSIBLE).then(|| ScoredLayout {
+        layout: layout.clone(),
+        count,
+        evidence,
+        explained,
+        covered,
+    })
 }
 
 #[cfg(test)]

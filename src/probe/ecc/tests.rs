@@ -179,6 +179,25 @@ fn pages_are_not_taken_for_the_first_part_of_others() {
     }
 }
 
+/// Nearly all of it is erased, pages begin alike under layouts of other sizes, and ECC lies between data.
+#[test]
+fn pages_with_little_in_them_are_recognised() {
+    for (name, page, spare) in [
+        ("hermes2-bch8", 2048, 64),
+        ("qcom-bch8", 4096, 224),
+        ("qcom-bch4", 2048, 64),
+        ("gpmi-bch8", 4096, 128),
+    ] {
+        let layout = preset(name, page, spare);
+        let mut rng = SplitMix64::new(1);
+        let image = image(&layout, 24, |number, data| {
+            data.fill(0xFF);
+            rng.fill(&mut data[..40 + 7 * number as usize]);
+        });
+        assert_detected(&image, &layout);
+    }
+}
+
 #[test]
 fn flips_in_erased_pages_do_not_take_the_place_of_content() {
     let layout = preset("linux-bch4", 2048, 64);

@@ -74,7 +74,7 @@ impl SpareUse {
         let (page_size, spare_size) = (sample.shape.page as usize, sample.shape.spare as usize);
         let mut used = vec![0; spare_size];
         for page in &sample.pages {
-            let spare = page.iter().skip(page_size);
+            let spare = page.raw.iter().skip(page_size);
             used.iter_mut().zip(spare).for_each(|(used, byte)| *used += u64::from(*byte != 0xFF));
         }
         let mark = if page_size <= 512 { 5 } else { 0 };
