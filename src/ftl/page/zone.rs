@@ -144,7 +144,9 @@ fn newest_of<H: FlashHardware + ?Sized>(
         if page == 0 {
             return Ok(first.map(|found| (found, low == 1)));
         }
-        if let Ok(found) = read_anchor(hw, PageAddr { block, page })? {
+        // An erase that was cut short may have left older ones behind the first.
+        let is_newer = |found: &FoundAnchor| first.as_ref().is_none_or(|f| found.head.number > f.head.number);
+        if let Some(found) = read_anchor(hw, PageAddr { block, page })?.ok().filter(is_newer) {
             return Ok(Some((found, page + 1 == low)));
         }
     }
