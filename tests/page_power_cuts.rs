@@ -20,7 +20,7 @@ use support::engine::PageMapped;
 #[cfg(feature = "std")]
 use support::files::Files;
 use support::geometry;
-use support::sweep::{Place, Ram, Report, ScenarioOf, sweep};
+use support::sweep::{CUTS, Place, Ram, Report, ScenarioOf, sweep};
 
 type Log = support::LogOf<PageMapped>;
 type Session<'a> = support::SessionOf<'a, PageMapped>;
@@ -33,18 +33,6 @@ const PAGE: u64 = 512;
 fn small(blocks: u32) -> Geometry {
     geometry(PAGE as u32, 8 * PAGE as u32, blocks)
 }
-
-const CUTS: [Cut; 9] = [
-    Cut::NotDone,
-    Cut::Done,
-    Cut::Prefix,
-    Cut::Garbage,
-    Cut::Unreadable,
-    Cut::OldTail,
-    Cut::Reordered,
-    Cut::ReadsOnce,
-    Cut::Fades,
-];
 
 fn scenario(name: &'static str, geometry: Geometry) -> Scenario {
     Scenario { cuts: &CUTS, quiet: true, second_cut_step: 31, ..Scenario::new(name, geometry) }

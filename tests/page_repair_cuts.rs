@@ -25,25 +25,13 @@ use nandimg::{Error, Result};
 
 use paged::Chip;
 use support::engine::PageMapped;
-use support::sweep::{Place, Ram, Report, ScenarioOf, sweep};
+use support::sweep::{CUTS, Place, Ram, Report, ScenarioOf, sweep};
 use support::{geometry, read_all};
 
 type Log = support::LogOf<PageMapped>;
 type Scenario = ScenarioOf<PageMapped>;
 
 const PAGE: u64 = 512;
-
-const CUTS: [Cut; 9] = [
-    Cut::NotDone,
-    Cut::Done,
-    Cut::Prefix,
-    Cut::Garbage,
-    Cut::Unreadable,
-    Cut::OldTail,
-    Cut::Reordered,
-    Cut::ReadsOnce,
-    Cut::Fades,
-];
 
 fn small() -> Geometry {
     geometry(PAGE as u32, 8 * PAGE as u32, 48)

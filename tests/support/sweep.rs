@@ -18,6 +18,19 @@ use nandimg::ftl::wear::WearPolicy;
 use super::engine::{BlockMapped, Engine};
 use super::{LogOf, SessionOf, Tally};
 
+/// Every kind of cut.
+pub(crate) const CUTS: [Cut; 9] = [
+    Cut::NotDone,
+    Cut::Done,
+    Cut::Prefix,
+    Cut::Garbage,
+    Cut::Unreadable,
+    Cut::OldTail,
+    Cut::Reordered,
+    Cut::ReadsOnce,
+    Cut::Fades,
+];
+
 /// What carries the chip.
 pub(crate) trait Medium {
     type Chip: Tearable;
