@@ -251,6 +251,11 @@ impl Blocks {
         emptied
     }
 
+    /// Pages of a block without a summary that have been filled: the page that is filled next.
+    pub(super) fn filled(&self, block: Block) -> u32 {
+        self.lists.get(&block).map_or(0, Vec::len) as u32
+    }
+
     /// Blocks that garbage collection may take, as it sees them.
     pub(super) fn candidates(&self, is_open: impl Fn(Block) -> bool) -> impl Iterator<Item = Candidate> {
         self.iter().filter_map(move |block| {

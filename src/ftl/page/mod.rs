@@ -241,7 +241,7 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     /// Read within one logical page.
-    fn read_pages(&self, logical: Lpn, within: u32, buf: &mut [u8]) -> Result<()> {
+    fn read_within_page(&self, logical: Lpn, within: u32, buf: &mut [u8]) -> Result<()> {
         let entry =
             self.lookup(logical).map_err(|error| self.unreadable_map(logical, buf.len(), within, error))?;
         let page_size = self.layout.page_size as usize;
@@ -347,7 +347,7 @@ impl<H: FlashHardware> Volume for PageVolume<H> {
             let logical = Lpn(u32::try_from(at / self.page_size()).unwrap_or(u32::MAX));
             match self.staged.open_data(logical) {
                 Some(data) => chunk.copy_from_slice(&data[within as usize..(within + take) as usize]),
-                None => self.read_pages(logical, within as u32, chunk)?,
+                None => self.read_within_page(logical, within as u32, chunk)?,
             }
             rest = tail;
             at += take;

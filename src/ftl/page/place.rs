@@ -131,7 +131,7 @@ impl<H: FlashHardware> PageVolume<H> {
     pub(super) fn append_data(&mut self, class: u8, stored: StoredPage, data: &[u8]) -> Result<Ppn> {
         loop {
             let block = self.open_block(class)?;
-            let page = self.blocks.lists.get(&block).map_or(0, Vec::len) as u32;
+            let page = self.blocks.filled(block);
             let at = PageAddr { block, page };
             match self.hw.program(at, data) {
                 Ok(()) => {

@@ -51,7 +51,7 @@ impl<H: FlashHardware> PageVolume<H> {
     fn close_programmed(&mut self) -> Result<()> {
         for class in 0..self.open.len() {
             let Some(block) = self.open[class] else { continue };
-            let page = self.blocks.lists.get(&block).map_or(0, Vec::len) as u32;
+            let page = self.blocks.filled(block);
             if !read_metadata(&self.hw, PageAddr { block, page })?.is_erased() {
                 self.open[class] = None;
             }
@@ -237,7 +237,7 @@ impl<H: FlashHardware> PageVolume<H> {
         }
         let open = self.open.iter().zip(0u8..).filter_map(|(open, class)| {
             let block = (*open)?;
-            let next = self.blocks.lists.get(&block).map_or(0, Vec::len) as u32;
+            let next = self.blocks.filled(block);
             Some(OpenBlock { block: block.0, class, next })
         });
         let open: Vec<OpenBlock> = open.collect();

@@ -117,7 +117,7 @@ impl<H: FlashHardware> PageVolume<H> {
             if take == self.page_size() {
                 self.replace_open(logical)?;
                 self.reach(at + take);
-                self.place(logical, chunk)?;
+                self.stage_page(logical, chunk)?;
             } else {
                 let open = self.open_page(logical)?;
                 open.dirty = true;
@@ -247,7 +247,7 @@ impl<H: FlashHardware> PageVolume<H> {
         let content = self.staged.len.saturating_sub(start).min(self.page_size()) as usize;
         // Past the end there is nothing to be read, and nothing that could be damaged.
         if content > 0 {
-            self.read_pages(logical, 0, &mut data)?;
+            self.read_within_page(logical, 0, &mut data)?;
         }
         let stale = &mut data[content..];
         let dirty = stale.iter().any(|&byte| byte != 0);
@@ -266,14 +266,14 @@ impl<H: FlashHardware> PageVolume<H> {
     /// Move the open page, if there is one, to flash.
     pub(super) fn flush_open(&mut self) -> Result<()> {
         match self.staged.open.take() {
-            Some(open) if open.dirty => self.place(open.logical, &open.data),
+            Some(open) if open.dirty => self.stage_page(open.logical, &open.data),
             _ => Ok(()),
         }
     }
 
     /// Put the content of a logical page into a fresh page. When there is no room, what is placed so far is committed, which makes
     /// room by what it replaces.
-    fn place(&mut self, logical: Lpn, data: &[u8]) -> Result<()> {
+    fn stage_page(&mut self, logical: Lpn, data: &[u8]) -> Result<()> {
         if !self.make_room()? {
             if self.staged.pages.is_empty() {
                 return Err(self.no_room());
