@@ -90,7 +90,7 @@ impl Specimen {
 
 /// Flip so many of the bits of a step.
 fn flip(raw: &mut [u8], step: &nandimg::layout::Step, flips: u32, rng: &mut SplitMix64) -> u64 {
-    let bits: u64 = step.code_bits().iter().map(|span| span.len).sum();
+    let bits = step.bits();
     let mut chosen: Vec<u64> = Vec::new();
     while chosen.len() < flips as usize {
         let n = rng.below(bits);

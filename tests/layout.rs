@@ -55,7 +55,7 @@ fn flip(raw: &mut [u8], bit: u64) {
 /// Flip `flips` different bits that the code of `step` is over.
 fn flip_step(rng: &mut SplitMix64, codec: &PageCodec, step: usize, flips: u32, raw: &mut [u8]) {
     let step = &codec.steps()[step];
-    let bits = step.code_bits().iter().map(|span| span.len).sum();
+    let bits = step.bits();
     let mut flipped = Vec::new();
     while flipped.len() < flips as usize {
         let bit = step.code_bit(rng.below(bits)).unwrap();

@@ -1,8 +1,9 @@
 //! What the ECC of an image's pages has found, for reports.
 
-use nandimg::flash::corrections::Corrections;
+use nandimg::flash::corrections::{Corrections, PageCorrection};
 use nandimg::flash::image::ImageFile;
-use nandimg::flash::{Block, FlashError, FlashHardware};
+use nandimg::flash::{Block, FlashError, FlashHardware, PageAddr};
+use nandimg::layout::Layout;
 use nandimg::probe::EccCount;
 use serde_json::{Value, json};
 
@@ -11,7 +12,7 @@ use super::output::count;
 
 /// Read every page there is, so that all flips are known: also those in pages that hold nothing that counts.
 pub(crate) fn read_all(flash: &ImageFile, progress: &mut dyn FnMut(u64, u64)) -> Result<(), Failure> {
-    if flash.layout().is_none() {
+    if flash.layout().is_none_or(Layout::ecc_less) {
         return Ok(());
     }
     let geometry = *flash.geometry();
@@ -62,7 +63,7 @@ pub(crate) fn to_json(flash: &ImageFile) -> Value {
         places,
         ..
     } = flash.corrections();
-    let place = |(at, found): (&nandimg::flash::PageAddr, &nandimg::flash::corrections::PageCorrection)| {
+    let place = |(at, found): (&PageAddr, &PageCorrection)| {
         json!({
             "block": at.block.0,
             "page": at.page,

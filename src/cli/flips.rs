@@ -134,7 +134,7 @@ impl<'a> Units<'a> {
                 let layout = layout.ok_or_else(|| without_ecc("its pages have no steps"))?;
                 Self {
                     number: number_of_pages.saturating_mul(layout.steps().len() as u64),
-                    smallest: layout.steps().iter().map(step_bits).min().unwrap_or(0),
+                    smallest: layout.steps().iter().map(Step::bits).min().unwrap_or(0),
                     all: Box::new(pages(geometry, blocks).flat_map(|page| steps(layout, page))),
                 }
             }
@@ -153,10 +153,6 @@ fn page_bits(geometry: &Geometry) -> u64 {
     geometry.raw_page_size() * 8
 }
 
-fn step_bits(step: &Step) -> u64 {
-    step.code_bits().iter().map(|span| span.len).sum()
-}
-
 fn pages<'a>(geometry: &'a Geometry, blocks: &'a [u32]) -> impl Iterator<Item = PageAddr> + 'a {
     blocks.iter().flat_map(|&block| geometry.iter_pages(Block(block)))
 }
@@ -173,7 +169,7 @@ impl Unit<'_> {
                 blocks.len() as u64 * u64::from(geometry.pages_per_block()) * page_bits(geometry)
             }
             Self::Page(_) => page_bits(geometry),
-            Self::Step { layout, index, .. } => layout.steps().get(*index).map_or(0, step_bits),
+            Self::Step { layout, index, .. } => layout.steps().get(*index).map_or(0, Step::bits),
         }
     }
 

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::args::{BlockList, ImageArgs, parse_blocks};
 use super::exit::{Exit, Failure, Kind};
 use super::geometry::{Claims, Resolved, Source, describe, preset_marker, usual_page_size};
-use super::layout::{FoundLayout, find_layout, more_than_plain, said_layout};
+use super::layout::{FoundLayout, find_layout, said_layout};
 use super::open::{chip_file_path, find_chip_file, lock_file, mapping_of, seen_through};
 use super::output::{Ui, block_list, size, table};
 use super::progress::Progress;
@@ -186,8 +186,7 @@ impl<'a> Job<'a> {
 
     fn plan<H: FlashHardware>(&self, chip: &H) -> Result<AnyFormatPlan, Failure> {
         let stated = self.chip.content.bad_block_marker.as_ref();
-        let layout = self.layout.as_ref().and_then(more_than_plain);
-        let marker = BadBlockMarker::of_chip(&self.resolved.geometry, layout, stated);
+        let marker = BadBlockMarker::of_chip(&self.resolved.geometry, self.layout.as_ref(), stated);
         if !self.bad.is_empty() && marker.is_none() && self.chip.path.is_none() {
             let message = "there is no place to keep the marks of --bad-blocks: --chip-file is none";
             return Err(Failure::new(Kind::Unsupported, message));
@@ -203,8 +202,7 @@ impl<'a> Job<'a> {
 
     fn open(&self, file: LockedFile, chip: ChipState) -> Result<ImageFile, Failure> {
         let Resolved { geometry, first_block, .. } = self.resolved;
-        let layout = self.layout.as_ref().and_then(more_than_plain);
-        Ok(ImageFile::with_layout(file, geometry, layout, first_block, chip)?)
+        Ok(ImageFile::with_layout(file, geometry, self.layout.as_ref(), first_block, chip)?)
     }
 
     /// Carry out `plan`; the marks come first, so that no cut can lose one.
@@ -301,11 +299,10 @@ fn format_existing(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let access = if args.dry_run { Access::ReadOnly } else { Access::ReadWrite };
     let file = lock_file(image, access, ui)?;
     let chip = find_chip_file(image, &args.image.geometry)?;
-    let claims = Claims::of_flags(&args.image.geometry).without_spare_if_so(file.len);
-    let stated = claims.and(chip.as_ref().map_or_else(Claims::default, Claims::of_chip_file))?;
+    let stated = Claims::stated(&args.image.geometry, chip.as_ref(), file.len)?;
     let found = find_layout(&file, args.image.geometry.layout.as_deref(), chip.as_ref(), stated)?;
     let (mut job, search) = {
-        let source = seen_through(&file.file, found.layout.as_ref());
+        let source = seen_through(&file.file, found.layout());
         let claims = add_what_is_found(found.claims, &*source)?;
         let search = probe::find_volumes(&*source, &Hints::default())?;
         let layout = recorded_layout(&found, &claims, &search, &file)?;

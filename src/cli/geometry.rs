@@ -91,6 +91,16 @@ impl Claims {
         }
     }
 
+    /// What flags and chip file say of an image of `file_len` bytes, which must not contradict each other.
+    pub(crate) fn stated(
+        args: &GeometryArgs,
+        chip: Option<&ChipFile>,
+        file_len: u64,
+    ) -> Result<Self, Failure> {
+        let of_chip = chip.map_or_else(Self::default, Self::of_chip_file);
+        Self::of_flags(args).without_spare_if_so(file_len).and(of_chip)
+    }
+
     /// What a volume that was found shows.
     pub(crate) fn of_flash(found: &FoundVolume) -> Self {
         let claim = |value: u32| Some((value, Source::Flash));

@@ -40,9 +40,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let file = lock_file(path, Access::ReadOnly, ui)?;
     let file_size = file.len;
     let chip = load_chip_file(path, &args.image.geometry)?;
-    let claims = Claims::of_flags(&args.image.geometry).without_spare_if_so(file.len);
-    let claims =
-        claims.and(chip.as_ref().map_or_else(Claims::default, Claims::of_chip_file)).map_err(in_image)?;
+    let claims = Claims::stated(&args.image.geometry, chip.as_ref(), file.len).map_err(in_image)?;
     let found = find_layout(&file, args.image.geometry.layout.as_deref(), chip.as_ref(), claims);
     let found = found.map_err(in_image)?;
     let said = matches!(found.from, Source::Flag | Source::ChipFile);
@@ -52,8 +50,8 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
         hints: claims.hints(),
         blocks: claims.blocks.map(|claim| claim.0),
         first_block: claims.first_block.map(|claim| claim.0),
-        layout: found.layout.as_ref().filter(|_| said),
-        no_ecc: said && found.layout.is_none(),
+        layout: found.layout().filter(|_| said),
+        no_ecc: said && found.layout().is_none(),
     };
     let survey = probe::survey(&file.file, &known)?;
     if survey.volumes.is_empty()
@@ -122,7 +120,7 @@ fn marks(
 ) -> Result<Option<Vec<u32>>, Failure> {
     let claims = claims.and(Claims::of_candidate(best))?;
     let Ok(Some(resolved)) = claims.resolve(Some(file.len)) else { return Ok(None) };
-    let layout = best.layout.as_ref().filter(|layout| !layout.ecc_less());
+    let layout = best.layout.as_ref();
     let flash = ImageFile::with_layout(file, resolved.geometry, layout, resolved.first_block, state)?;
     Ok(Some(marked_blocks(&flash)?.iter().map(|block| block.0).collect()))
 }

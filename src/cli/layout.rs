@@ -124,16 +124,6 @@ pub(crate) fn plain(page_size: u32, spare_size: u32) -> Result<Layout, Failure> 
     Layout::preset(name, page_size, spare_size).map_err(|e| unfit(&e))
 }
 
-/// Whether the layout is nothing but data in front of spare bytes that are left alone.
-pub(crate) fn is_plain(layout: &Layout) -> bool {
-    layout.ecc_less() && layout.is_contiguous_data()
-}
-
-/// The layout, where it is more than that.
-pub(crate) fn more_than_plain(layout: &Layout) -> Option<&Layout> {
-    Some(layout).filter(|layout| !is_plain(layout))
-}
-
 fn unfit(error: &LayoutError) -> Failure {
     let kind = match error {
         LayoutError::Unfit { .. } => Kind::GeometryMismatch,
@@ -145,9 +135,7 @@ fn unfit(error: &LayoutError) -> Failure {
 /// How the pages of an image are laid out.
 #[derive(Clone, Debug)]
 pub(crate) struct FoundLayout {
-    /// The layout; none where pages are data in front of spare bytes, if any, that are left alone.
-    pub(crate) layout: Option<Layout>,
-    /// The layout as it was said, also where it is not more than that.
+    /// The layout as it was said or found; none where pages are data in front of spare bytes, if any, and nobody has a name for it.
     pub(crate) said: Option<Layout>,
     /// Who says so.
     pub(crate) from: Source,
@@ -157,7 +145,7 @@ pub(crate) struct FoundLayout {
 
 impl FoundLayout {
     fn plain(from: Source, claims: Claims) -> Self {
-        Self { layout: None, said: None, from, claims }
+        Self { said: None, from, claims }
     }
 
     fn of(layout: Layout, from: Source, claims: Claims) -> Result<Self, Failure> {
@@ -167,8 +155,12 @@ impl FoundLayout {
             ..Claims::default()
         };
         let claims = claims.and(sizes)?;
-        let said = Some(layout);
-        Ok(Self { layout: said.clone().filter(|layout| !is_plain(layout)), said, from, claims })
+        Ok(Self { said: Some(layout), from, claims })
+    }
+
+    /// The layout, where it is more than plain.
+    pub(crate) fn layout(&self) -> Option<&Layout> {
+        self.said.as_ref().filter(|layout| !layout.is_plain())
     }
 
     /// Hold the layout against what a volume records of it; where nobody else said one, that is it.
@@ -184,11 +176,11 @@ impl FoundLayout {
         let Some(tag) = tag else { return Ok(self) };
         let is_recorded = |layout: &Layout| layout.fingerprint() == tag.fingerprint;
         // Without spare bytes there is no ECC, whatever the chip had.
-        if self.layout.as_ref().map_or(page.1 == 0, is_recorded) {
+        if self.layout().map_or(page.1 == 0, is_recorded) {
             return Ok(self);
         }
         let name = tag.name();
-        let is_raw = self.layout.is_none();
+        let is_raw = self.layout().is_none();
         match self.from {
             Source::Usual => {
                 let recorded = Layout::preset(&name, page.0, page.1).ok().filter(is_recorded);
@@ -208,14 +200,14 @@ impl FoundLayout {
                     probe::detect_layout(&file.file, &claims.hints(), None)?.map(|found| found.layout);
                 let is_believed = match from {
                     Source::ChipFile => !shown.as_ref().is_some_and(is_recorded),
-                    _ => shown.is_some() && shown == self.layout,
+                    _ => shown.is_some() && shown.as_ref() == self.layout(),
                 };
                 if is_believed {
                     return Ok(self);
                 }
                 let witness =
                     if shown.as_ref().is_some_and(is_recorded) { Source::Pages } else { Source::Flash };
-                let ours = self.layout.as_ref().map_or("raw", Layout::name);
+                let ours = self.layout().map_or("raw", Layout::name);
                 Err(contradiction(ours, from, &name, witness))
             }
         }
@@ -224,12 +216,12 @@ impl FoundLayout {
     /// What is to be known of a layout that is not the one that `tag` records.
     pub(crate) fn note(&self, tag: Option<PageLayoutTag>, spare_size: u32) -> Option<String> {
         let tag = tag.filter(|_| spare_size > 0)?;
-        let differs = self.layout.as_ref().is_none_or(|layout| layout.fingerprint() != tag.fingerprint);
+        let differs = self.layout().is_none_or(|layout| layout.fingerprint() != tag.fingerprint);
         differs.then(|| {
             format!(
                 "the volume was made on pages laid out as {} says; now they are as {} says, according to {}",
                 tag.name(),
-                self.layout.as_ref().map_or("raw", Layout::name),
+                self.layout().map_or("raw", Layout::name),
                 self.from
             )
         })
@@ -280,10 +272,10 @@ pub(crate) fn find_layout(
             FoundLayout::of(choice.for_pages(page_size, spare_size)?, from, claims)
         }
         (LayoutChoice::Named(name), ..) => {
-            if let found @ FoundLayout { layout: Some(_), .. } = detect(file, Some(name), claims)? {
+            if let found @ FoundLayout { said: Some(_), .. } = detect(file, Some(name), claims)? {
                 return Ok(FoundLayout { from, ..found });
             }
-            Err(match detect(file, None, claims)?.layout {
+            Err(match detect(file, None, claims)?.said {
                 Some(layout) => contradiction(name, from, layout.name(), Source::Pages),
                 None => {
                     let message = format!(

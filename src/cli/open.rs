@@ -83,9 +83,7 @@ pub(crate) fn open(args: &ImageArgs, access: Access, need: Need, ui: &Ui) -> Res
     let chip = load_chip_file(&args.image, &args.geometry)?;
     let path = chip_file_path(&args.image, &args.geometry);
     let in_image = |failure: Failure| failure.context(format!("{}", args.image.display()));
-    let claims = Claims::of_flags(&args.geometry).without_spare_if_so(file.len);
-    let claims =
-        claims.and(chip.as_ref().map_or_else(Claims::default, Claims::of_chip_file)).map_err(in_image)?;
+    let claims = Claims::stated(&args.geometry, chip.as_ref(), file.len).map_err(in_image)?;
     let layout = args.geometry.layout.as_deref();
     let found = find_layout(&file, layout, chip.as_ref(), claims).map_err(in_image)?;
     let (found, (resolved, mapping)) = fit_layout(&file, found, claims, need, ui).map_err(in_image)?;
@@ -93,7 +91,7 @@ pub(crate) fn open(args: &ImageArgs, access: Access, need: Need, ui: &Ui) -> Res
     let recorded = resolved.claims.page_layout;
     let found = found.and_recorded(recorded, page, &file).map_err(in_image)?;
     found.note(recorded, page.1).iter().for_each(|note| ui.detail(note));
-    if let Some(layout) = &found.layout {
+    if let Some(layout) = found.layout() {
         ui.detail(&format!("layout {}: from {}", layout.name(), found.from));
     }
     let chip_file = path.clone().filter(|_| chip.is_some());
@@ -102,9 +100,8 @@ pub(crate) fn open(args: &ImageArgs, access: Access, need: Need, ui: &Ui) -> Res
         content.bad_block_marker = preset_marker(&args.geometry, resolved.geometry.spare_size());
     }
     let state = ChipState { content, path, changed: false };
-    let flash =
-        ImageFile::with_layout(file, resolved.geometry, found.layout.as_ref(), resolved.first_block, state)
-            .map_err(|e| in_image(e.into()))?;
+    let flash = ImageFile::with_layout(file, resolved.geometry, found.layout(), resolved.first_block, state)
+        .map_err(|e| in_image(e.into()))?;
     Ok(Opened { flash, mapping, resolved, chip_file })
 }
 
@@ -118,7 +115,7 @@ fn fit_layout(
     ui: &Ui,
 ) -> Result<(FoundLayout, (Resolved, Mapping)), Failure> {
     let fit = |found: &FoundLayout| {
-        find_geometry(&*seen_through(&file.file, found.layout.as_ref()), found.claims, need, ui)
+        find_geometry(&*seen_through(&file.file, found.layout()), found.claims, need, ui)
     };
     let refused = match fit(&found) {
         Ok(geometry) => return Ok((found, geometry)),
@@ -134,9 +131,9 @@ fn fit_layout(
     Err(refused)
 }
 
-/// `file` as a probe is to see it.
+/// `file` as a probe is to see it, with pages that are stored as `layout` says.
 pub(crate) fn seen_through<'a>(file: &'a File, layout: Option<&Layout>) -> Box<dyn ReadAt + 'a> {
-    match layout {
+    match layout.filter(|layout| !layout.is_plain()) {
         Some(layout) => Box::new(Corrected::new(file, layout)),
         None => Box::new(file),
     }

@@ -7,6 +7,7 @@
 //! another block's turn comes or at a sync. A process that is killed leaves the block as it was, or its new head before
 //! its old tail, as [`FlashHardware`] allows. Dropping the image without a sync is such a kill.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -90,7 +91,7 @@ impl ImageFile {
         Self::with_layout(file, geometry, None, first_block, chip)
     }
 
-    /// The same, with pages that are stored as `layout` says.
+    /// The same, with pages that are stored as `layout` says; one that is [plain](Layout::is_plain) is as none.
     ///
     /// # Errors
     /// When the volume does not lie within the file, the layout is for other pages, the chip file names blocks that do not
@@ -102,6 +103,7 @@ impl ImageFile {
         first_block: u32,
         chip: ChipState,
     ) -> Result<Self, FlashError> {
+        let layout = layout.filter(|layout| !layout.is_plain());
         let start = u64::from(first_block) * geometry.raw_block_size();
         if start.checked_add(geometry.raw_size()).is_none_or(|end| end > file.len) {
             return Err(FlashError::Unfit(format!(
@@ -132,7 +134,7 @@ impl ImageFile {
             )));
         }
         let marker = Self::marker_rule(&geometry, layout, &chip)?;
-        let codec = layout.filter(|l| !(l.ecc_less() && l.is_contiguous_data())).map(PageCodec::new);
+        let codec = layout.map(PageCodec::new);
         let mut image = Self {
             file: file.file,
             geometry,
@@ -409,13 +411,13 @@ impl ImageFile {
     }
 
     /// What a page is to hold so that it reads as `data`; without a layout, its data bytes alone.
-    fn stored(&self, data: &[u8]) -> Vec<u8> {
+    fn with_ecc<'a>(&self, data: &'a [u8]) -> Cow<'a, [u8]> {
         match &self.codec {
-            None => data.to_vec(),
+            None => Cow::Borrowed(data),
             Some(codec) => {
                 let mut raw = vec![0xFF; self.geometry.raw_page_size() as usize];
                 codec.encode(data, &mut raw);
-                raw
+                Cow::Owned(raw)
             }
         }
     }
@@ -488,7 +490,7 @@ impl FlashHardware for ImageFile {
         if self.strike(page.block, Operation::Program) {
             return Err(self.failed(Operation::Program, page));
         }
-        let stored = self.stored(data);
+        let stored = self.with_ecc(data);
         let start = page.page as usize * self.geometry.raw_page_size() as usize;
         if let Some(pending) = self.pending.as_mut().filter(|p| p.block == page.block) {
             pending.raw[start..start + stored.len()].copy_from_slice(&stored);
@@ -500,7 +502,7 @@ impl FlashHardware for ImageFile {
         let at = self.raw_offset(page);
         let mut cells = vec![0; stored.len()];
         read_exact_at(&self.file, &mut cells, at).map_err(|e| self.io("read", at, &e))?;
-        cells.iter_mut().zip(stored).for_each(|(cell, byte)| *cell &= byte);
+        cells.iter_mut().zip(&*stored).for_each(|(cell, byte)| *cell &= byte);
         write_all_at(&self.file, &cells, at).map_err(|e| self.io("write", at, &e))
     }
 
@@ -566,12 +568,12 @@ impl FlashHardware for ImageFile {
 
 impl Tearable for ImageFile {
     fn overwrite(&mut self, page: PageAddr, bytes: &[u8]) -> Result<(), FlashError> {
-        let stored = self.stored(bytes);
+        let stored = self.with_ecc(bytes);
         self.overwrite_stored(page, &stored)
     }
 
     fn tear(&mut self, page: PageAddr, bytes: &[u8]) -> Result<(), FlashError> {
-        let mut stored = self.stored(bytes);
+        let mut stored = self.with_ecc(bytes).into_owned();
         stored[self.geometry.page_size() as usize..].fill(0xFF);
         self.overwrite_stored(page, &stored)
     }

@@ -48,11 +48,12 @@ impl BadBlockMarker {
     }
 
     /// Where a chip of this geometry carries its marks: as `stated`, or where it is usual. `None` without a spare area, and where
-    /// `layout` has something else in that place.
+    /// `layout`, if it is more than [plain](Layout::is_plain), has something else in that place.
     #[must_use]
     pub fn of_chip(geometry: &Geometry, layout: Option<&Layout>, stated: Option<&Self>) -> Option<Self> {
         let usual = || Self::usual(geometry.page_size(), geometry.pages_per_block());
         let marker = (geometry.spare_size() > 0).then(|| stated.cloned().unwrap_or_else(usual));
+        let layout = layout.filter(|layout| !layout.is_plain());
         marker.filter(|marker| layout.is_none_or(|layout| !marker.is_overlaid_by(layout)))
     }
 

@@ -155,6 +155,12 @@ impl Step {
         &self.code_bits
     }
 
+    /// How many [`code_bits`](Self::code_bits) there are.
+    #[must_use]
+    pub fn bits(&self) -> u64 {
+        span::total(&self.code_bits)
+    }
+
     /// The raw page's number of the `n`th of [`code_bits`](Self::code_bits).
     #[must_use]
     pub fn code_bit(&self, n: u64) -> Option<u64> {
@@ -271,6 +277,12 @@ impl Layout {
     #[must_use]
     pub fn ecc_less(&self) -> bool {
         self.spec.code.is_none()
+    }
+
+    /// Whether it is nothing but data in front of spare bytes that are left alone.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.ecc_less() && self.is_contiguous_data()
     }
 
     /// Whether there is ECC that cannot be computed: a page that is programmed anew has none.

@@ -13,7 +13,7 @@ use nandimg::layout::Layout;
 use nandimg::probe;
 
 use super::super::exit::{Failure, Kind};
-use super::super::layout::{more_than_plain, plain};
+use super::super::layout::plain;
 use super::super::open::{lock_file, seen_through};
 use super::super::output::{Ui, count};
 use super::Args;
@@ -84,7 +84,7 @@ fn of_list(path: &Path, geometry: &Geometry) -> Result<Vec<Block>, Failure> {
 fn of_image(path: &Path, chip: &Chip<'_>, ui: &Ui) -> Result<Vec<Block>, Failure> {
     let &Chip { ref geometry, layout, ref marker, .. } = chip;
     let file = lock_file(path, Access::ReadOnly, ui)?;
-    let source = seen_through(&file.file, more_than_plain(layout));
+    let source = seen_through(&file.file, Some(layout));
     let found = probe::find_bbt(&*source, geometry, 0, marker.as_ref())?;
     drop(source);
     if let Some(table) = found {
@@ -99,7 +99,7 @@ fn of_image(path: &Path, chip: &Chip<'_>, ui: &Ui) -> Result<Vec<Block>, Failure
     }
     let mut state = ChipState::default();
     state.content.bad_block_marker.clone_from(marker);
-    let flash = ImageFile::with_layout(file, *geometry, more_than_plain(layout), 0, state)?;
+    let flash = ImageFile::with_layout(file, *geometry, Some(layout), 0, state)?;
     if !nandimg::flash::FlashHardware::carries_marks(&flash) {
         let message =
             "it is an image of the chip, without a Linux bad-block table and without room for marks";

@@ -17,7 +17,7 @@ use super::super::ecc::count_to_json;
 use super::super::exit::{Exit, Failure, Kind};
 use super::super::format::fill_blank;
 use super::super::geometry::{Claims, Resolved, Source, describe, preset_marker, usual_page_size};
-use super::super::layout::{more_than_plain, plain};
+use super::super::layout::plain;
 use super::super::open::{Need, Opened, open};
 use super::super::output::{Ui, block_list, hex, size};
 use super::super::progress::Progress;
@@ -157,7 +157,7 @@ impl Plan {
         let mut content = ChipFile::default();
         content.geometry = Some(self.resolved.to_chip_file());
         content.bad_block_marker.clone_from(&self.marker);
-        content.layout = more_than_plain(&self.layout).map(StoredLayout::of);
+        content.layout = (!self.layout.is_plain()).then(|| StoredLayout::of(&self.layout));
         let mut flash = open_new(file, geometry, &self.layout, first_block, content)?;
         self.bad.iter().try_for_each(|&block| flash.mark_bad(block))?;
         self.format.clone().execute(&mut flash)?;

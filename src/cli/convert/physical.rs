@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::super::ecc::count_to_json;
 use super::super::exit::{Exit, Failure, Kind};
 use super::super::geometry::{Claims, Resolved, Source as Origin, preset_marker};
-use super::super::layout::{find_layout, more_than_plain, plain};
+use super::super::layout::{find_layout, plain};
 use super::super::open::{load_chip_file, lock_file, seen_through, unknown_geometry};
 use super::super::output::{Ui, block_list, count, error_object, size};
 use super::super::progress::Progress;
@@ -140,7 +140,7 @@ impl Source {
         let found =
             find_layout(&file, args.geometry.layout.as_deref(), chip.as_ref(), claims).map_err(in_source)?;
         let claims = {
-            let source = seen_through(&file.file, found.layout.as_ref());
+            let source = seen_through(&file.file, found.layout());
             with_what_is_found(found.claims, &*source)?
         };
         let resolved = claims.resolve(Some(file.len)).map_err(in_source)?;
@@ -160,7 +160,7 @@ impl Source {
         }
         let state = ChipState { content, path: None, changed: false };
         let reader = file.file.try_clone()?;
-        let flash = ImageFile::with_layout(file, geometry, more_than_plain(&layout), 0, state);
+        let flash = ImageFile::with_layout(file, geometry, Some(&layout), 0, state);
         let flash = flash.map_err(|e| in_source(e.into()))?;
         let preset_spare =
             args.geometry.chip.filter(|chip| chip.page_size == page.0).map(|chip| chip.spare_size);

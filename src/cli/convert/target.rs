@@ -12,7 +12,6 @@ use nandimg::layout::Layout;
 use tempfile::NamedTempFile;
 
 use super::super::exit::{Failure, Kind};
-use super::super::layout::more_than_plain;
 
 /// Where the new image goes.
 pub(super) struct Target {
@@ -91,5 +90,5 @@ pub(super) fn open_new(
     let len = u64::from(first_block) * geometry.raw_block_size() + geometry.raw_size();
     let file = LockedFile { file, len, unlocked: false };
     let chip = ChipState { content, path: None, changed: false };
-    ImageFile::with_layout(file, geometry, more_than_plain(layout), first_block, chip)
+    ImageFile::with_layout(file, geometry, Some(layout), first_block, chip)
 }

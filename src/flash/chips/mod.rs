@@ -4,6 +4,7 @@
 //! [`CHIPS`] is the table, [`Chip::by_name`] looks a part up in it, and [`usual_max_bad_blocks`] stands in where a limit is not
 //! known.
 
+// A part is a row here, and one in CHIPS.md, which a test writes.
 mod catalogue;
 
 use alloc::vec;

@@ -1,5 +1,6 @@
 //! Layouts known by name, for the pages that they are known for. What no source says is left out: where a source says where
-//! ECC lies and not how it is computed, the layout has no code.
+//! ECC lies and not how it is computed, the layout has no code. A new one is a `Preset` in the file of its kind, and an entry in
+//! [`PRESETS`].
 
 mod controllers;
 mod linux;

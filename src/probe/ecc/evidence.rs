@@ -70,7 +70,7 @@ impl<'a> Tally<'a> {
                 continue;
             } else {
                 self.all_right += times;
-                self.right_bits += times * step.code_bits().iter().map(|span| span.len).sum::<u64>();
+                self.right_bits += times * step.bits();
             }
             if !self.seen.insert(hash(step, corrected)) {
                 continue;
@@ -142,9 +142,8 @@ struct Odds {
 
 impl Odds {
     fn new(step: &Step, code: CodeKind) -> Self {
-        let total = |spans: &[Span]| spans.iter().map(|span| span.len).sum::<u64>() as f64;
-        let bits = total(step.code_bits());
-        let ecc_bits = bits - total(step.protects());
+        let bits = step.bits() as f64;
+        let ecc_bits = bits - step.protects().iter().map(|span| span.len).sum::<u64>() as f64;
         let bits_if_right = match code {
             CodeKind::Hamming { .. } => vec![ecc_bits, 1.0],
             CodeKind::Bch { t, .. } => {

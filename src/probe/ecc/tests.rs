@@ -62,7 +62,7 @@ fn every_layout_is_told_from_all_others() {
 fn flip_in_each_step(image: &mut [u8], layout: &Layout, flips: u64, rng: &mut SplitMix64) {
     for raw in image.chunks_mut(layout.raw_page_size()) {
         for step in layout.steps() {
-            let bits: u64 = step.code_bits().iter().map(|span| span.len).sum();
+            let bits = step.bits();
             let first = rng.below(bits);
             for i in 0..flips {
                 let bit = step.code_bit((first + i * (bits / flips)) % bits).unwrap();
