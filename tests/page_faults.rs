@@ -198,6 +198,77 @@ fn any_block_may_fail_when_it_is_next_used() {
     }
 }
 
+/// What comes of a long run of writes on a chip one of whose blocks cannot be read any more, whatever is done to it.
+#[derive(Debug, Default)]
+struct DeadBlocks {
+    blocks: u32,
+    /// How often dead blocks were erased, and those that were found to be bad in the end.
+    erases: u32,
+    noticed: u32,
+    /// Blocks with which acknowledged pages were lost that were written after they had died; how many pages.
+    deadly: u32,
+    lost: u32,
+    /// Mounts of an older state, of none, and what else failed.
+    older: u32,
+    other: u32,
+}
+
+/// Write pages of a volume that is killed and ended in turns, and see after each which can be read.
+fn write_beside_a_dead_block(chip: Chip, block: Block, expected: &[u8], seen: &mut DeadBlocks) {
+    let mut rng = SplitMix64::new(u64::from(block.0));
+    let mut chip = chip;
+    let erases = chip.inner().erases()[block.index()];
+    let mut expected = expected.to_vec();
+    // Pages that were written since.
+    let mut written = BTreeSet::new();
+    let mut lost = BTreeSet::new();
+    chip.latent_mut().add(LatentFault { block: block.0, on: Operation::Read, after: 0 });
+    for round in 0..12 {
+        let mut volume = match PageVolume::mount(chip.clone(), &MIRROR) {
+            Ok(volume) if volume.is_older_state() => return seen.older += 1,
+            Ok(volume) => volume,
+            Err(_) => return seen.other += 1,
+        };
+        let size = volume.layout().page_size as usize;
+        for &logical in &written {
+            let offset = logical as usize * size;
+            let mut page = vec![0; size];
+            let right = volume.read(offset as u64, &mut page).is_ok() && page == expected[offset..][..size];
+            if !right {
+                lost.insert(logical);
+            }
+        }
+        written.extend(blind_writes(&mut volume, &mut expected, &mut rng, 100));
+        if round % 3 == 0 {
+            volume.end().unwrap();
+        }
+        if round == 11 {
+            seen.noticed += u32::from(volume.block_use(block) == BlockUse::Bad);
+        }
+        chip = volume.into_flash();
+    }
+    seen.erases += chip.inner().erases()[block.index()] - erases;
+    seen.deadly += u32::from(!lost.is_empty());
+    seen.lost += lost.len() as u32;
+}
+
+#[test]
+fn nothing_is_lost_to_a_block_that_stays_unreadable() {
+    for geometry in [small(), larger()] {
+        let used = used(geometry, 3, 60, true, &MIRROR);
+        let mut seen = DeadBlocks::default();
+        for block in blocks(geometry) {
+            seen.blocks += 1;
+            write_beside_a_dead_block(used.chip.clone(), block, &used.content, &mut seen);
+        }
+        assert_eq!((seen.deadly, seen.older, seen.other), (0, 0, 0), "{seen:?}");
+        assert!(
+            seen.noticed > 0 && seen.erases <= seen.noticed,
+            "each is erased once, and bad then: {seen:?}"
+        );
+    }
+}
+
 /// Blocks fail, one after the other, until no more are in reserve; then all can still be read.
 #[test]
 fn blocks_fail_until_the_reserve_is_used_up() {

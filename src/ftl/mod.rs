@@ -7,6 +7,7 @@
 pub mod any;
 pub mod bad_blocks;
 pub mod block;
+mod erase;
 pub mod gc;
 pub mod page;
 pub mod wear;

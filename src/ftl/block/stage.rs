@@ -8,6 +8,7 @@ use super::map::{LogicalBlock, Mapping};
 use super::{BlockVolume, Volume, slots};
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashError, FlashHardware};
+use crate::ftl::erase::erase;
 use crate::ftl::wear;
 
 /// What has been written since the last commit.
@@ -266,7 +267,7 @@ impl<H: FlashHardware> BlockVolume<H> {
 
     fn erase_and_program(&mut self, block: Block, data: &[u8]) -> core::result::Result<(), FlashError> {
         self.count_erase(block);
-        self.hw.erase(block)?;
+        erase(&mut self.hw, block)?;
         let pages = self.hw.geometry().iter_pages(block);
         slots::program_pages(&mut self.hw, pages, data)
     }

@@ -10,6 +10,7 @@ use super::PageVolume;
 use super::layout::{Layout, Ppn};
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashHardware, PageAddr};
+use crate::ftl::erase::erase;
 use crate::ftl::gc::{self, Heat};
 use crate::onflash::paged::NextPair;
 use crate::onflash::paged::head::{Head, Kind, seal};
@@ -164,7 +165,7 @@ impl<H: FlashHardware> PageVolume<H> {
         self.chain.pairs.push(pair);
         for block in pair {
             self.tainted.remove(&block);
-            self.hw.erase(block).map_err(|error| self.note_chain_failure(block, error))?;
+            erase(&mut self.hw, block).map_err(|error| self.note_chain_failure(block, error))?;
             self.tainted.remove(&block);
         }
         self.chain.pair = pair;

@@ -12,6 +12,7 @@ use super::map::physical;
 use super::stage::Change;
 use crate::error::Result;
 use crate::flash::{Block, FlashError, FlashHardware, PageAddr};
+use crate::ftl::erase::erase;
 use crate::ftl::gc;
 use crate::onflash::paged::head::{Head, Kind, open};
 use crate::onflash::paged::log::{Written, room};
@@ -272,7 +273,7 @@ impl<H: FlashHardware> PageVolume<H> {
         if self.pending.erases.contains(&block) {
             self.write_group(Group::Pending)?;
         }
-        let erased = self.hw.erase(block);
+        let erased = erase(&mut self.hw, block);
         self.tainted.remove(&block);
         if self.or_bad(block, erased)? {
             self.blocks.set_state(block, BlockState::Free);

@@ -26,6 +26,7 @@ use crate::ftl::Volume;
 use crate::ftl::any::{FormatOptions, ReservedBlocks};
 use crate::ftl::block::Survey;
 use crate::ftl::block::slots::SlotId;
+use crate::ftl::erase::erase;
 use crate::ftl::gc::Heat;
 use crate::ftl::wear::WearPolicy;
 use crate::onflash::paged::NO_PAGE;
@@ -293,7 +294,7 @@ impl<H: FlashHardware> PageVolume<H> {
         stale.iter().for_each(|&block| self.announce_erase(block));
         self.write_group(Group::Erases)?;
         for block in stale {
-            let erased = self.hw.erase(block);
+            let erased = erase(&mut self.hw, block);
             self.or_bad(block, erased)?;
         }
         self.end()

@@ -9,6 +9,7 @@ use super::log::Group;
 use super::verify::MapContent;
 use crate::error::Result;
 use crate::flash::{Block, FlashHardware, PageAddr};
+use crate::ftl::erase::erase;
 use crate::onflash::paged::tables::BlockState;
 
 impl<H: FlashHardware> PageVolume<H> {
@@ -95,7 +96,7 @@ impl<H: FlashHardware> PageVolume<H> {
         damaged.iter().for_each(|&block| self.announce_erase(block));
         self.write_group(Group::Erases)?;
         for block in damaged {
-            let erased = self.hw.erase(block);
+            let erased = erase(&mut self.hw, block);
             self.or_bad(block, erased)?;
         }
         Ok(())

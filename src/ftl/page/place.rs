@@ -8,6 +8,7 @@ use super::layout::Ppn;
 use super::log::Group;
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashError, FlashHardware, PageAddr};
+use crate::ftl::erase::erase;
 use crate::ftl::gc::{self, Heat};
 use crate::onflash::paged::StoredPage;
 use crate::onflash::paged::head::{Head, Kind, seal};
@@ -172,7 +173,7 @@ impl<H: FlashHardware> PageVolume<H> {
                 return Ok(block);
             }
             let block = self.take_announced(class)?;
-            let erased = self.hw.erase(block);
+            let erased = erase(&mut self.hw, block);
             self.tainted.remove(&block);
             if self.or_bad(block, erased)? {
                 self.blocks.set_state(block, BlockState::Listed);

@@ -10,6 +10,7 @@ use super::io::{Reading, read_metadata};
 use super::layout::Layout;
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashHardware, PageAddr};
+use crate::ftl::erase::erase;
 use crate::onflash::paged::anchor::Anchor;
 use crate::onflash::paged::head::{Head, Kind, PageError, seal};
 use crate::onflash::paged::tables::BlockState;
@@ -272,7 +273,7 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     fn erase_zone_block(&mut self, block: Block) -> Result<bool> {
-        let erased = self.hw.erase(block);
+        let erased = erase(&mut self.hw, block);
         self.or_bad(block, erased)
     }
 
