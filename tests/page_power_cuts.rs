@@ -185,6 +185,7 @@ fn a_session_that_was_killed() {
             session.write(9 * PAGE, PAGE)?;
             session.sync()
         },
+        uncounted: 1,
         ..scenario("a session that was killed", small(48))
     });
     report.assert_places(&CHECKPOINT);
@@ -358,6 +359,7 @@ fn a_format_over_a_volume() {
             drop(session);
             log.format(hw)
         },
+        uncounted: 1,
         ..scenario("a format over a volume", small(48))
     });
     report.assert_places(&[(Program, "directory"), (Program, "table"), (Program, "zone"), (Erase, "zone")]);
@@ -440,12 +442,14 @@ fn chain_blocks_that_fail() {
 
 #[test]
 fn a_chain_block_that_fails_as_a_session_begins() {
-    with_faults("the erase for a session fails", &[((Erase, "log, session"), 1)], writes);
-    with_faults("the first page of a session fails", &[((Program, "log, session"), 1)], writes);
-    with_faults("the clean end fails", &[((Program, "log, clean end"), 0)], writes);
+    let recovering = || Scenario { uncounted: 1, ..writes() };
+    with_faults("the erase for a session fails", &[((Erase, "log, session"), 1)], recovering);
+    with_faults("the first page of a session fails", &[((Program, "log, session"), 1)], recovering);
+    with_faults("the clean end fails", &[((Program, "log, clean end"), 0)], recovering);
 }
 
 #[test]
 fn zone_blocks_that_fail() {
-    with_faults("an anchor fails", &[((Program, "zone"), 1)], writes);
+    let recovering = || Scenario { uncounted: 1, ..writes() };
+    with_faults("an anchor fails", &[((Program, "zone"), 1)], recovering);
 }

@@ -77,7 +77,7 @@ fn scenario(name: &'static str, prepare: fn(&mut Chip, &mut Log) -> Result<()>) 
         recover: repair_again,
         inspect: is_clean,
         quiet: true,
-        announced: false,
+        uncounted: 1,
         ..Scenario::new(name, small())
     }
 }
@@ -269,17 +269,12 @@ fn data_blocks(chip: &Chip) -> Vec<Block> {
     blocks.collect()
 }
 
-/// A repair that moves data, too.
-fn moving(name: &'static str, prepare: fn(&mut Chip, &mut Log) -> Result<()>) -> Scenario {
-    Scenario { announced: true, ..scenario(name, prepare) }
-}
-
 const MOVES: [Place; 4] = [(Program, "data"), (Program, "log, session"), (Program, "log"), (Program, "map")];
 
 #[test]
 fn data_on_bad_blocks() {
     let report = run(
-        &moving("data on bad blocks", |chip, log| {
+        &scenario("data on bad blocks", |chip, log| {
             used(chip, log, true)?;
             harmless(chip, log, |chip| {
                 for block in data_blocks(chip).into_iter().step_by(9) {
@@ -340,7 +335,7 @@ fn a_block_of_the_newest_pair_cannot_be_read() {
 #[test]
 fn a_damaged_summary() {
     run(
-        &moving("a damaged summary", |chip, log| {
+        &scenario("a damaged summary", |chip, log| {
             used(chip, log, true)?;
             harmless(chip, log, |chip| {
                 let summaries = pages(chip, |_, head| head.kind == Kind::Summary);

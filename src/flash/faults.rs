@@ -105,6 +105,10 @@ pub struct Faulty<H> {
     operations: u64,
     /// What blocks held before they were first changed since the last sync (kept only while a cut is armed).
     unsynced: BTreeMap<Block, Pages>,
+    /// Blocks erased since the last sync (kept only while a cut is armed).
+    unsynced_erases: Vec<Block>,
+    /// Erases that a cut undid.
+    undone_erases: BTreeMap<Block, u32>,
     /// What the block erased last held before (kept only while a cut is armed).
     erased: Option<(Block, Pages)>,
     /// What was being done when the power went.
@@ -125,6 +129,8 @@ impl<H> Faulty<H> {
             powered: self.powered,
             operations: self.operations,
             unsynced: self.unsynced.clone(),
+            unsynced_erases: self.unsynced_erases.clone(),
+            undone_erases: self.undone_erases.clone(),
             erased: self.erased.clone(),
             interrupted: self.interrupted,
         }
@@ -146,6 +152,8 @@ impl<H: Tearable> Faulty<H> {
             powered: true,
             operations: 0,
             unsynced: BTreeMap::new(),
+            unsynced_erases: Vec::new(),
+            undone_erases: BTreeMap::new(),
             erased: None,
             interrupted: None,
         }
@@ -204,7 +212,7 @@ impl<H: Tearable> Faulty<H> {
     /// Let the power go during the operation that follows the next `n` (erases, programs, marks and syncs count).
     pub fn cut_power_after(&mut self, n: u64, cut: Cut) {
         self.cut = Some((self.operations + n, cut));
-        self.unsynced.clear();
+        self.forget_unsynced();
         self.erased = None;
         self.interrupted = None;
     }
@@ -216,7 +224,7 @@ impl<H: Tearable> Faulty<H> {
         }
         self.powered = true;
         self.cut = None;
-        self.unsynced.clear();
+        self.forget_unsynced();
         self.erased = None;
     }
 
@@ -224,6 +232,17 @@ impl<H: Tearable> Faulty<H> {
     #[must_use]
     pub fn is_off(&self) -> bool {
         !self.powered
+    }
+
+    /// How many erases of `block` cuts have undone, which the chip within was asked for.
+    #[must_use]
+    pub fn undone_erases(&self, block: Block) -> u32 {
+        self.undone_erases.get(&block).copied().unwrap_or(0)
+    }
+
+    fn forget_unsynced(&mut self) {
+        self.unsynced.clear();
+        self.unsynced_erases.clear();
     }
 
     /// What was being done when the power went, unless it was a sync or a mark.
@@ -346,6 +365,9 @@ impl<H: Tearable> Faulty<H> {
             if block != except {
                 self.put_back(block, &pages, 0)?;
             }
+        }
+        for block in core::mem::take(&mut self.unsynced_erases).into_iter().filter(|&block| block != except) {
+            *self.undone_erases.entry(block).or_default() += 1;
         }
         Ok(())
     }
@@ -479,7 +501,11 @@ impl<H: Tearable> FlashHardware for Faulty<H> {
             return Err(FlashError::Failed { operation: Operation::Erase, at, offset });
         }
         self.forget_block(block);
-        self.inner.erase(block)
+        self.inner.erase(block)?;
+        if self.cut.is_some() {
+            self.unsynced_erases.push(block);
+        }
+        Ok(())
     }
 
     fn is_bad(&self, block: Block) -> Result<bool, FlashError> {
@@ -523,7 +549,7 @@ impl<H: Tearable> FlashHardware for Faulty<H> {
             }
             None => {}
         }
-        self.unsynced.clear();
+        self.forget_unsynced();
         self.inner.sync()
     }
 

@@ -260,6 +260,7 @@ fn change_payload(kind: Kind, mut payload: Vec<u8>, blocks: u32, rng: &mut Split
         Kind::Log => change_log(payload, blocks, rng),
         Kind::Map => change_map(payload, blocks, rng),
         Kind::Summary => change_summary(payload, rng),
+        Kind::Witness => payload,
         Kind::Directory | Kind::Table => change_stream(kind, payload, blocks, rng),
     }
 }

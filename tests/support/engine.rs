@@ -152,6 +152,7 @@ impl Engine for PageMapped {
             Kind::Directory => "directory",
             Kind::Table => "table",
             Kind::Summary => "summary",
+            Kind::Witness => "witness",
             Kind::Log => kind_of_log_page(head.flags, &LogPage::decode(payload).unwrap()),
         }
     }

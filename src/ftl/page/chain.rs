@@ -74,14 +74,14 @@ impl<H: FlashHardware> PageVolume<H> {
     /// done.
     pub(super) fn reserve_pair(&mut self, heat: Heat) -> Result<()> {
         let wear = self.wear_of_levelled();
-        // A recovery that was cut short is done again with the same blocks, or else their erases would be left uncounted.
-        let heat = if self.recovering.is_some() { Heat::Hot } else { heat };
         let mut pair = [Block(0); 2];
         for slot in &mut pair {
-            let free = gc::free_block(self.blocks.free(), heat, wear, self.announced.len());
+            let free = match self.recovering {
+                Some(_) => self.block_for_recovery(),
+                None => gc::free_block(self.blocks.free(), heat, wear, self.announced.len()),
+            };
             *slot = match free.or_else(|| self.take_doubtful()) {
                 Some(block) => {
-                    self.make_count_certain(block)?;
                     self.announce_erase(block);
                     block
                 }
@@ -136,7 +136,12 @@ impl<H: FlashHardware> PageVolume<H> {
         Ok(first)
     }
 
-    fn program_chain_page(&mut self, page: ChainPage, at: PageAddr, payload: &[u8]) -> Result<Ppn> {
+    pub(super) fn program_chain_page(
+        &mut self,
+        page: ChainPage,
+        at: PageAddr,
+        payload: &[u8],
+    ) -> Result<Ppn> {
         let address = self.layout.address(at);
         let head = Head {
             kind: page.kind,
@@ -159,13 +164,17 @@ impl<H: FlashHardware> PageVolume<H> {
         error.into()
     }
 
+    pub(super) fn erase_chain_block(&mut self, block: Block) -> Result<()> {
+        erase(&mut self.hw, block).map_err(|error| self.note_chain_failure(block, error))
+    }
+
     /// Go on in the next pair.
     pub(super) fn turn_over(&mut self) -> Result<()> {
         let Some(pair) = self.chain.upcoming.pop_front() else { return Err(self.no_free_block()) };
         self.chain.pairs.push(pair);
         for block in pair {
             self.tainted.remove(&block);
-            erase(&mut self.hw, block).map_err(|error| self.note_chain_failure(block, error))?;
+            self.erase_chain_block(block)?;
             self.tainted.remove(&block);
         }
         self.chain.pair = pair;

@@ -122,11 +122,15 @@ impl<H: FlashHardware> PageVolume<H> {
 
     fn chain_anew(&mut self, with_map: bool) -> Result<()> {
         loop {
-            if let Some(block) = self.chain.failed.take() {
+            let failed = self.chain.failed.take();
+            if let Some(block) = failed {
                 self.blocks.info_mut(block).failing = true;
             }
             for block in core::mem::take(&mut self.chain.upcoming).into_iter().flatten() {
-                self.blocks.set_state(block, BlockState::Free);
+                match failed == Some(block) {
+                    true => self.retire(block)?,
+                    false => self.blocks.set_state(block, BlockState::Free),
+                }
             }
             self.chain.slot = self.layout.pages_per_block;
             self.chain.half = false;

@@ -44,6 +44,7 @@ use self::chain::Chain;
 use self::log::{Group, Log, Pending};
 use self::map::{Map, physical};
 use self::place::{Announced, Proof};
+use self::session::Recovery;
 use self::stage::Staged;
 use self::zone::Zone;
 use super::wear::WearPolicy;
@@ -152,8 +153,8 @@ pub struct PageVolume<H> {
     /// The sum of all erase counts when static levelling was last considered.
     levelled_at: u64,
     session: Session,
-    /// A session that was cut short is being recovered from; the blocks whose erases it had announced.
-    recovering: Option<BTreeSet<Block>>,
+    /// A session that was cut short is being recovered from.
+    recovering: Option<Recovery>,
     /// Blocks that hold what counts as long as the checkpoint of a recovery is not in force, those that are missed least first.
     doubtful: Vec<Block>,
     always_mirror: bool,

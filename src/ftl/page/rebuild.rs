@@ -76,7 +76,7 @@ pub fn rebuild<H: FlashHardware>(hw: &mut H) -> Result<Rebuilt> {
     volume.keep_until_rebuilt(&evidence);
     volume.tainted = choice.tainted;
     // A rebuild that was cut short before may have erased any block that does not show its own count.
-    volume.recovering = Some(BTreeSet::new());
+    volume.recovering = Some(volume.make_counts_certain()?);
     volume.first_checkpoint(&[])?;
     Ok(choice.report)
 }

@@ -1,7 +1,9 @@
 //! Sessions of writing: how one begins on what the last one left, and how it ends well.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
+use super::chain::ChainPage;
 use super::collect::read_summary;
 use super::io::{Reading, fingerprint, read_metadata};
 use super::log::{Group, encode_group};
@@ -9,11 +11,22 @@ use super::place::{Announced, Proof};
 use super::{PageVolume, Session};
 use crate::error::Result;
 use crate::flash::{Block, FlashHardware, PageAddr};
+use crate::onflash::paged::head::Kind;
 use crate::onflash::paged::log::{CLEAN_FIXED, OPEN_LEN, OpenBlock, Record, room};
 use crate::onflash::paged::tables::BlockState;
 
 /// Log pages that a clean end leaves to the next mount.
 const MAX_PAGES_AT_END: u32 = 5;
+
+/// What a recovery knows of the blocks that it may take.
+#[derive(Debug, Default)]
+pub(super) struct Recovery {
+    /// They show that they were not erased since the last erase that is known elsewhere, too. A recovery takes such a block first: if
+    /// it is cut short as well, the next one finds it without, and counts it.
+    certain: BTreeSet<Block>,
+    /// The first blocks that were never used: what it takes next.
+    unused: Vec<Block>,
+}
 
 impl<H: FlashHardware> PageVolume<H> {
     /// Be ready to write: until now nothing has been changed.
@@ -31,20 +44,37 @@ impl<H: FlashHardware> PageVolume<H> {
     /// Go on where a session ended well: once it is durable that this one has begun, its blocks are filled on.
     fn go_on(&mut self) -> Result<()> {
         self.close_programmed()?;
-        self.count_doubtful_erases()?;
-        let opened = self.turn_over().and_then(|()| {
-            let pages = encode_group([Record::Session].into(), room(self.layout.page_size), 0);
-            self.append_group(pages, self.committed_clock, false)
-        });
+        let opened = if self.erasing_next_pair_shows()? { self.open_in_next_pair() } else { Ok(false) };
         match opened {
-            Ok(()) => Ok(self.hw.sync()?),
+            Ok(true) => Ok(self.hw.sync()?),
             // Not a word of it is on flash, so a cut leaves the clean end to the next session, as it was to this one.
-            Err(_) if self.chain.failed.is_some() => {
-                self.begin_chain_anew_in_doubt()?;
-                self.append_alone(&Record::Session)
-            }
+            Ok(false) => self.open_elsewhere(),
+            Err(_) if self.chain.failed.is_some() => self.open_elsewhere(),
             Err(error) => Err(self.in_doubt(error)),
         }
+    }
+
+    fn open_in_next_pair(&mut self) -> Result<bool> {
+        self.turn_over()?;
+        let pages = encode_group([Record::Session].into(), room(self.layout.page_size), 0);
+        self.append_group(pages, self.committed_clock, false)?;
+        Ok(true)
+    }
+
+    fn open_elsewhere(&mut self) -> Result<()> {
+        self.begin_chain_anew_in_doubt()?;
+        self.append_alone(&Record::Session)
+    }
+
+    /// Whether an erase of the next pair would show. One that a session that was cut short may have done is not done again: it
+    /// would not be counted.
+    fn erasing_next_pair_shows(&self) -> Result<bool> {
+        for block in self.chain.upcoming.front().copied().into_iter().flatten() {
+            if self.is_erased(block)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Of the blocks that are to be filled on, those whose next page is not erased are not.
@@ -54,18 +84,6 @@ impl<H: FlashHardware> PageVolume<H> {
             let page = self.blocks.filled(block);
             if !read_metadata(&self.hw, PageAddr { block, page })?.is_erased() {
                 self.open[class] = None;
-            }
-        }
-        Ok(())
-    }
-
-    /// A session that was cut short as it began may have erased a block of the next pair, which shows unless it was erased before,
-    /// too: then one erase more is counted.
-    fn count_doubtful_erases(&mut self) -> Result<()> {
-        for block in self.chain.upcoming.front().copied().into_iter().flatten() {
-            let count = self.blocks.erase_count(block);
-            if self.own_count(block)?.is_none_or(|own| own + 1 < count) {
-                self.announce_erase(block);
             }
         }
         Ok(())
@@ -83,12 +101,11 @@ impl<H: FlashHardware> PageVolume<H> {
     /// Take a checkpoint into other blocks, which another session may have begun to do before, and have been cut short.
     fn begin_chain_anew_in_doubt(&mut self) -> Result<()> {
         self.zone.in_doubt = true;
-        self.count_what_blocks_show()?;
+        self.recovering = Some(self.make_counts_certain()?);
         let announced = core::mem::replace(&mut self.announced, Announced::none());
         for block in announced.iter() {
             self.blocks.set_state(block, BlockState::Free);
         }
-        self.recovering = Some(announced.iter().collect());
         let begun = self.make_anchor_certain().and_then(|()| self.begin_chain_anew());
         self.recovering = None;
         begun
@@ -149,29 +166,45 @@ impl<H: FlashHardware> PageVolume<H> {
         Ok(())
     }
 
-    /// A checkpoint that was cut short has erased blocks with nothing on flash to say so but what it wrote into them.
-    fn count_what_blocks_show(&mut self) -> Result<()> {
+    /// See that no erase count is behind. A recovery that was cut short has erased blocks with nothing on flash to say so but what
+    /// it wrote into them; a block that shows nothing may have been erased once more than is known. Of blocks that were never used
+    /// that holds for the pair that a recovery would take first.
+    pub(super) fn make_counts_certain(&mut self) -> Result<Recovery> {
+        let unused = self.blocks.free().iter().filter(|&&(erases, _)| erases == 0).take(2);
+        let unused = unused.map(|&(_, block)| block).collect();
+        let mut recovery = Recovery { certain: BTreeSet::new(), unused };
         for block in self.blocks.iter() {
+            let counted = self.blocks.erase_count(block);
+            let is_doubtful = counted > 0 || recovery.unused.contains(&block);
+            let may_be_erased = match self.blocks.state(block) {
+                BlockState::Zone => true,
+                BlockState::Free | BlockState::Announced => is_doubtful || !self.is_erased(block)?,
+                BlockState::Closed | BlockState::Listed => self.blocks.info(block).live == 0,
+                BlockState::Chain | BlockState::Bad => false,
+            };
             if let Some(own) = self.own_count(block)? {
                 self.blocks.at_least(block, own);
+                if own <= counted {
+                    recovery.certain.insert(block);
+                }
+            } else if may_be_erased {
+                self.blocks.count_erase(block);
             }
         }
-        Ok(())
+        Ok(recovery)
     }
 
-    /// See that the erase count of a block that a recovery takes does not fall behind: one that was cut short before may have
-    /// erased the same block, with nothing on flash to say so. A block that shows its own count proves that it was not. Of several
-    /// in a row that were cut short between erase and program, only one is counted.
-    pub(super) fn make_count_certain(&mut self, block: Block) -> Result<()> {
-        let Some(announced) = &self.recovering else { return Ok(()) };
-        let own = self.own_count(block)?;
-        let count = self.blocks.erase_count(block);
-        match own {
-            Some(own) if own == count || (own + 1 == count && announced.contains(&block)) => {}
-            Some(own) if own > count => self.blocks.at_least(block, own),
-            _ => self.blocks.count_erase(block),
-        }
-        Ok(())
+    fn is_erased(&self, block: Block) -> Result<bool> {
+        Ok(read_metadata(&self.hw, PageAddr { block, page: 0 })?.is_erased())
+    }
+
+    /// The block that a recovery takes next.
+    pub(super) fn block_for_recovery(&self) -> Option<Block> {
+        let recovery = self.recovering.as_ref()?;
+        let mut free = self.blocks.free().iter().map(|&(_, block)| block);
+        let certain = free.clone().find(|block| recovery.certain.contains(block));
+        let unused = free.clone().find(|block| recovery.unused.contains(block));
+        certain.or(unused).or_else(|| free.next())
     }
 
     /// The erase count that a block's own pages state.
@@ -225,7 +258,7 @@ impl<H: FlashHardware> PageVolume<H> {
             if self.chain.slot == self.layout.pages_per_block {
                 self.turn_over()?;
             }
-            if self.pending.is_empty() {
+            if self.pending.is_empty() && !self.put_witnesses()? {
                 break;
             }
             self.write_group(Group::Pending)?;
@@ -252,5 +285,23 @@ impl<H: FlashHardware> PageVolume<H> {
         self.hw.sync()?;
         self.append_group(pages, self.committed_clock, false)?;
         Ok(self.hw.sync()?)
+    }
+
+    /// See that the next pair does not look erased: so it shows when it is, by the next session as it begins. Whether one did, and
+    /// what this takes is to be logged.
+    fn put_witnesses(&mut self) -> Result<bool> {
+        let mut any = false;
+        for block in self.chain.upcoming.front().copied().into_iter().flatten() {
+            if self.is_erased(block)? {
+                let at = PageAddr { block, page: 0 };
+                let page =
+                    ChainPage { kind: Kind::Witness, flags: 0, epoch: self.sequence as u32, number: 0 };
+                self.erase_chain_block(block)?;
+                self.program_chain_page(page, at, &[])?;
+                self.announce_erase(block);
+                any = true;
+            }
+        }
+        Ok(any)
     }
 }

@@ -188,7 +188,6 @@ impl<H: FlashHardware> PageVolume<H> {
             return Err(self.too_few_anchor_blocks());
         }
         for &block in &planned {
-            self.make_count_certain(block)?;
             self.announce_erase(block);
         }
         self.zone.planned = planned;
@@ -230,7 +229,6 @@ impl<H: FlashHardware> PageVolume<H> {
                         self.good_zone_blocks().filter(|block| !written.contains(block)).collect();
                     good.sort_by_key(|&block| self.zone_preference(block));
                     let Some(&block) = good.first() else { return Err(self.too_few_anchor_blocks()) };
-                    self.make_count_certain(block)?;
                     self.announce_erase(block);
                     block
                 }

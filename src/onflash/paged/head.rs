@@ -30,10 +30,13 @@ pub enum Kind {
     Table,
     /// What the pages of a data block hold.
     Summary,
+    /// Nothing but that its block has not been erased since: the first page of a block that was never used, and is next.
+    Witness,
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [Self::Anchor, Self::Log, Self::Map, Self::Directory, Self::Table, Self::Summary];
+    const ALL: [Self; 7] =
+        [Self::Anchor, Self::Log, Self::Map, Self::Directory, Self::Table, Self::Summary, Self::Witness];
 
     /// Its number on flash.
     #[must_use]
@@ -45,6 +48,7 @@ impl Kind {
             Self::Directory => 4,
             Self::Table => 5,
             Self::Summary => 6,
+            Self::Witness => 7,
         }
     }
 
@@ -58,6 +62,7 @@ impl Kind {
             Self::Directory => "a directory page",
             Self::Table => "a block-table page",
             Self::Summary => "a block summary",
+            Self::Witness => "a witness page",
         }
     }
 
