@@ -33,9 +33,12 @@ struct Seen {
     checkpoints: u64,
 }
 
+/// Seeds in which a block of the anchor zone fails as an anchor is written, and then the power goes.
+const FAILING_ANCHORS: [u64; 2] = [323, 904];
+
 fn run_seeds(geometry: Geometry, seeds: u64, operations: u32) {
     let mut seen = Seen::default();
-    for seed in 0..deep_or(10 * seeds, seeds) {
+    for seed in (0..deep_or(10 * seeds, seeds)).chain(FAILING_ANCHORS) {
         let _replay = Replay(format!("seed {seed} of {geometry:?}"));
         Run::new(geometry, seed, &mut seen).run(operations);
     }

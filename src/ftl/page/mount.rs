@@ -245,7 +245,8 @@ impl<H: FlashHardware> PageVolume<H> {
         findings.judge(&survey, &loaded, clean.is_some(), &zone);
         let mut marked = marked_blocks(&hw)?;
         marked.extend(loaded.replayed.bad.iter().copied());
-        let volume = Self::assemble(hw, loaded, zone, clean.as_ref(), options, &marked);
+        let mut volume = Self::assemble(hw, loaded, zone, clean.as_ref(), options, &marked);
+        volume.merge_marks(&marked)?;
         Ok(volume.with_findings(findings, &survey, options))
     }
 
@@ -320,13 +321,16 @@ impl<H: FlashHardware> PageVolume<H> {
         };
         volume.levelled_at = volume.blocks.total_erases();
         volume.host_pages_since_map = volume.map.changes() as u64;
-        volume.merge_marks(marked);
         volume
     }
 
     /// Blocks that the chip marks are bad. What they hold is still read, and moves at the next writing.
-    fn merge_marks(&mut self, marked: &[Block]) {
+    fn merge_marks(&mut self, marked: &[Block]) -> Result<()> {
         for &block in marked {
+            // Where one of the zone failed as an anchor was written, the mark alone tells that it was erased for that.
+            if self.blocks.state(block) == BlockState::Zone && self.own_count(block)?.is_none() {
+                self.blocks.count_erase(block);
+            }
             let holds_something = matches!(
                 self.blocks.state(block),
                 BlockState::Closed | BlockState::Listed | BlockState::Chain
@@ -346,6 +350,7 @@ impl<H: FlashHardware> PageVolume<H> {
             }
             self.marked.insert(block);
         }
+        Ok(())
     }
 
     fn with_findings(mut self, findings: Findings, survey: &ZoneSurvey, options: &Mount) -> Self {

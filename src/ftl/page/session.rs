@@ -208,7 +208,7 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     /// The erase count that a block's own pages state.
-    fn own_count(&self, block: Block) -> Result<Option<u32>> {
+    pub(super) fn own_count(&self, block: Block) -> Result<Option<u32>> {
         let first = PageAddr { block, page: 0 };
         let last = PageAddr { block, page: self.layout.data_pages() };
         let mut own = None;
