@@ -121,7 +121,13 @@ fn fit_layout(
         Ok(geometry) => return Ok((found, geometry)),
         Err(refused) => refused,
     };
-    if found.from == Source::Pages && refused.kind == Kind::GeometryMismatch {
+    let may_be_other = match found.from {
+        Source::Pages => refused.kind == Kind::GeometryMismatch,
+        // They may speak for several.
+        Source::Usual => true,
+        _ => false,
+    };
+    if may_be_other {
         for other in layouts_shown(file, claims)? {
             if let Ok(geometry) = fit(&other) {
                 return Ok((other, geometry));

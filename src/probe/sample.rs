@@ -37,7 +37,8 @@ pub(super) struct Sample {
     pub(super) shape: PageLayout,
     /// Pages with content, no two the same.
     pub(super) pages: Vec<SampledPage>,
-    /// Erased pages that were met on the way.
+    /// Pages that were met on the way, and the erased ones of them.
+    pub(super) looked_at: u64,
     pub(super) blank: u64,
 }
 
@@ -137,7 +138,7 @@ impl Sampler {
         let stride = self.shape.stride();
         let (there, most) = (source.len() / stride, PAGES.min((MAX_BYTES / stride) as usize));
         let in_window = (self.window / stride).max(1);
-        let mut sample = Sample { shape: self.shape, pages: Vec::new(), blank: 0 };
+        let mut sample = Sample { shape: self.shape, pages: Vec::new(), looked_at: 0, blank: 0 };
         let (mut looked_at, mut seen) = (HashSet::new(), HashMap::new());
         let mut rng = SplitMix64::new(0);
         let mut runs: Vec<(u64, u64)> =
@@ -154,6 +155,7 @@ impl Sampler {
                     let mut raw = vec![0; stride as usize];
                     source.read_at(page * stride, &mut raw)?;
                     let is_blank = raw.iter().all(|byte| *byte == 0xFF);
+                    sample.looked_at += 1;
                     sample.blank += u64::from(is_blank);
                     goes_on |= !is_blank;
                     if has_content(&raw) {

@@ -113,8 +113,8 @@ impl Medium for Files {
         copied.around(self.open(&path, geometry))
     }
 
-    fn second_cut_step(&self) -> usize {
-        7
+    fn second_cut_step(&self, step: usize, deep: bool) -> usize {
+        if deep { step } else { 7 * step }
     }
 
     fn erases<'a>(&self, _: &'a Faulty<ImageFile>) -> Option<&'a [u32]> {

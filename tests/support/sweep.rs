@@ -44,9 +44,9 @@ pub(crate) trait Medium {
     /// The chip as a process finds it that starts after the power came back.
     fn reopen(&self, chip: Faulty<Self::Chip>) -> Faulty<Self::Chip>;
 
-    /// The second cut comes at every so manieth operation.
-    fn second_cut_step(&self) -> usize {
-        1
+    /// The second cut comes at every so manieth operation, where a scenario says `step`.
+    fn second_cut_step(&self, step: usize, deep: bool) -> usize {
+        if deep { 1 } else { step }
     }
 
     /// How often each block was asked to be erased, if the medium knows.
@@ -114,7 +114,7 @@ pub(crate) struct ScenarioOf<E: Engine> {
     pub(crate) batched: bool,
     /// The kinds of cuts.
     pub(crate) cuts: &'static [Cut],
-    /// The second cut comes at every so manieth operation, unless all are asked for.
+    /// The second cut comes at every so manieth operation, on most media.
     pub(crate) second_cut_step: usize,
     /// The chip to start from.
     pub(crate) prepare: PrepareOf<E>,
@@ -323,7 +323,7 @@ pub(crate) fn sweep<M: Medium, E: Engine>(medium: &M, scenario: &ScenarioOf<E>) 
     }
     let (places, uncut) = run_uncut(medium, scenario, &prepared, &base);
     let deep = std::env::var_os("NANDIMG_DEEP").is_some();
-    let step = if deep { 1 } else { scenario.second_cut_step * medium.second_cut_step() };
+    let step = medium.second_cut_step(scenario.second_cut_step, deep);
     let report = Report { uncut, ..Report::default() };
     let mut sweep = Sweep { medium, scenario, step, report, seen: HashSet::new() };
     base.watching = false;

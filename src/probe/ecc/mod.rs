@@ -76,7 +76,7 @@ pub struct ScoredLayout {
     evidence: f64,
     /// The share of the steps that it explains, of those that tell anything.
     explained: f64,
-    /// The share of the bits with content that are in steps that it explains.
+    /// The share of the bits that were looked at that are in steps that it explains.
     covered: f64,
 }
 
@@ -87,9 +87,9 @@ impl ScoredLayout {
         self.evidence >= CERTAIN && self.explained >= 0.5
     }
 
-    /// Whether no other can be nearly as good.
+    /// Whether no other can be nearly as good. Where ECC lies between the data, the parts of a page look right as smaller pages, too.
     fn settles(&self) -> bool {
-        self.is_certain() && self.explained > 0.9
+        self.is_certain() && self.explained > 0.9 && self.layout.is_contiguous_data()
     }
 
     /// How well it fits, 0 to 1: what share of the sample it explains, less where that may be chance.
@@ -215,7 +215,6 @@ fn score(layout: &Layout, sample: &Sample, patience: usize) -> Option<ScoredLayo
     let codec = PageCodec::new(layout);
     let mut count = EccCount { pages: sample.blank, blank: sample.blank, ..EccCount::default() };
     let mut tally = Tally::new(layout);
-    let mut bits = 0;
     for (number, SampledPage { raw, times }) in sample.pages.iter().enumerate() {
         if number >= patience && tally.is_hopeless() {
             return None;
@@ -224,9 +223,9 @@ fn score(layout: &Layout, sample: &Sample, patience: usize) -> Option<ScoredLayo
         let verdict = codec.decode(&mut corrected);
         (0..*times).for_each(|_| count.note(&verdict));
         tally.note(raw, &corrected, &verdict, *times);
-        bits += times * 8 * raw.len() as u64;
     }
     let (evidence, explained) = (tally.evidence(), tally.explained());
+    let bits = sample.looked_at * 8 * sample.shape.stride();
     let covered = tally.right_bits() as f64 / bits.max(1) as f64;
     (evidence >= POSSIBLE).then(|| ScoredLayout {
         layout: layout.clone(),

@@ -185,7 +185,7 @@ fn pages_with_little_in_them_are_recognised() {
     for (name, page, spare) in [
         ("hermes2-bch8", 2048, 64),
         ("qcom-bch8", 4096, 224),
-        ("qcom-bch4", 2048, 64),
+        ("gpmi-bch2", 2048, 64),
         ("gpmi-bch8", 4096, 128),
     ] {
         let layout = preset(name, page, spare);

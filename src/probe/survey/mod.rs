@@ -12,7 +12,7 @@ mod table;
 use std::io;
 
 use super::corrected::Corrected;
-use super::ecc::{beyond_doubt, score_layouts};
+use super::ecc::{ScoredLayout, beyond_doubt, score_layouts};
 use super::foreign::{Foreign, recognise};
 use super::linux_bbt::FoundBbt;
 use super::source::ReadAt;
@@ -113,7 +113,7 @@ pub fn survey(source: &dyn ReadAt, known: &Known<'_>) -> io::Result<Survey> {
         Some(layout) => table.add_said_layout(source, layout)?,
         None => {
             table.add_layouts(&scored);
-            certain.is_some()
+            scored.iter().any(ScoredLayout::is_certain)
         }
     };
     table.weigh_spare(source, known)?;
