@@ -21,7 +21,7 @@ use super::layout::{FoundLayout, find_layout, said_layout};
 use super::open::{chip_file_path, find_chip_file, lock_file, mapping_of, seen_through};
 use super::output::{Ui, block_list, size, table};
 use super::progress::Progress;
-use super::same_file::{Inputs, refuse_stdout};
+use super::same_file::{Inputs, refuse_layout_file, refuse_stdout};
 
 /// Make a new image, or put a fresh volume on an existing one
 #[derive(Debug, clap::Args)]
@@ -92,7 +92,10 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     }
     refuse_stdout(&args.image)?;
     let chip_file = chip_file_path(&args.image.image, &args.image.geometry);
-    Inputs { image: &args.image.image, chip_file: None }.refuse_as_output(chip_file.as_deref())?;
+    if let Some(chip_file) = chip_file.as_deref() {
+        Inputs { image: &args.image.image, chip_file: None }.refuse_as_output(Some(chip_file))?;
+        refuse_layout_file(args.image.geometry.layout.as_deref(), Some(chip_file))?;
+    }
     let image = &args.image.image;
     let context = |failure: Failure| failure.context(format!("cannot format {}", image.display()));
     match std::fs::metadata(image) {

@@ -46,12 +46,15 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let said = matches!(found.from, Source::Flag | Source::ChipFile);
     let claims = if said { found.claims } else { claims };
     refuse_what_does_not_fit(claims, file.len).map_err(in_image)?;
+    let stated = chip.as_ref().and_then(|chip| chip.bad_block_marker.clone());
+    let marker = stated.or_else(|| args.image.geometry.chip.and_then(|chip| chip.marker()));
     let known = Known {
         hints: claims.hints(),
         blocks: claims.blocks.map(|claim| claim.0),
         first_block: claims.first_block.map(|claim| claim.0),
         layout: found.layout().filter(|_| said),
         no_ecc: said && found.layout().is_none(),
+        marker: marker.as_ref(),
     };
     let survey = probe::survey(&file.file, &known)?;
     if survey.volumes.is_empty()

@@ -166,6 +166,8 @@ fn a_layout_of_ones_own_is_asked_for_where_only_the_volume_records_it() {
     let bench = Bench::new();
     bench.put("own.json", OWN.as_bytes());
     let content = random(4, 100_000);
+    let line = format!("format a.img {SHAPE} --layout own.json --chip-file own.json");
+    bench.run(&line).exits(16).says("is the layout file itself");
     bench.run(&format!("format a.img {SHAPE} --layout own.json")).exits(0);
     bench.feed("write a.img", &content).exits(0);
     assert!(bench.content("a.img") == content, "the chip file keeps it");

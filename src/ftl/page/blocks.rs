@@ -140,10 +140,13 @@ impl Blocks {
         self.info[block.index()].state
     }
 
-    /// Give a block another use. What is no longer in use holds nothing.
+    /// Give a block another use. What is no longer in use holds nothing; a bad block is never free again.
     pub(super) fn set_state(&mut self, block: Block, state: BlockState) {
         let key = (self.erase_count(block), block);
         let before = self.state(block);
+        if before == BlockState::Bad && state == BlockState::Free {
+            return;
+        }
         if before == BlockState::Free {
             self.free.remove(&key);
         }

@@ -17,6 +17,7 @@ use super::foreign::{Foreign, recognise};
 use super::linux_bbt::FoundBbt;
 use super::source::ReadAt;
 use super::volumes::{FoundVolume, Hints, Search, find_volumes};
+use crate::flash::BadBlockMarker;
 use crate::layout::Layout;
 pub use arithmetic::{NearFit, Shape};
 pub use candidates::{Candidate, Evidence};
@@ -35,6 +36,8 @@ pub struct Known<'a> {
     pub layout: Option<&'a Layout>,
     /// Its pages have no ECC: none is looked for.
     pub no_ecc: bool,
+    /// Where bad blocks are marked; usually where chips with such pages have it.
+    pub marker: Option<&'a BadBlockMarker>,
 }
 
 impl Known<'_> {
@@ -122,7 +125,7 @@ pub fn survey(source: &dyn ReadAt, known: &Known<'_>) -> io::Result<Survey> {
     }
     table.retain(&known.hints);
     table.weigh_beginnings(source)?;
-    let bbt = table.weigh_bbt(view)?;
+    let bbt = table.weigh_bbt(view, known.marker)?;
     Ok(Survey {
         volumes,
         search,

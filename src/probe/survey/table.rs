@@ -218,13 +218,17 @@ impl Table {
     }
 
     /// The tables of Linux that lie where the candidates have their last blocks: that of the best, if it is there.
-    pub(super) fn weigh_bbt(&mut self, view: &dyn ReadAt) -> io::Result<Option<FoundBbt>> {
+    pub(super) fn weigh_bbt(
+        &mut self,
+        view: &dyn ReadAt,
+        marker: Option<&BadBlockMarker>,
+    ) -> io::Result<Option<FoundBbt>> {
         let mut found = Vec::new();
         self.sort();
         for candidate in self.candidates.iter_mut().take(MOST) {
             let Some(geometry) = candidate.geometry() else { continue };
-            let marker = BadBlockMarker::usual(geometry.page_size(), geometry.pages_per_block());
-            if let Some(bbt) = find_bbt(view, &geometry, 0, Some(&marker))? {
+            let usual = BadBlockMarker::usual(geometry.page_size(), geometry.pages_per_block());
+            if let Some(bbt) = find_bbt(view, &geometry, 0, marker.or(Some(&usual)))? {
                 candidate.add(0.7, format!("Linux keeps a bad-block table in block {}", bbt.current.block.0));
                 found.push((geometry, bbt));
             }
