@@ -325,7 +325,10 @@ fn format_existing(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let plan = job.plan(&flash)?;
     if let Some(old) = old.filter(|old| mapping_of(old.format) != args.mapping()) {
         refuse_to_forget_wear(old, &plan, args.reset_wear)?;
-        job.remains = remains(old, &job, &flash)?;
+        // A plan that keeps the counts keeps the volume as long, too.
+        if !plan.carries_wear_over() {
+            job.remains = remains(old, &job, &flash)?;
+        }
     }
     let report = job.report(&plan);
     if !args.dry_run {

@@ -29,12 +29,17 @@ impl Mapping {
         }
     }
 
-    /// The format of what is on the chip, by its metadata; the block-mapped one where nothing shows.
+    /// The format of what is on the chip, by its metadata; the block-mapped one where nothing shows. Pages of a page-mapped volume
+    /// without an anchor may be left from before a format.
     ///
     /// # Errors
     /// When the chip fails otherwise than by pages that cannot be read.
     pub fn detect<H: FlashHardware>(hw: &H) -> Result<Self> {
-        Ok(if page::shows_a_volume(hw)? { Self::Page } else { Self::Block })
+        if page::shows_an_anchor(hw)? {
+            return Ok(Self::Page);
+        }
+        let is_block = block::Survey::read(hw).is_ok_and(|survey| survey.choose(None).is_ok());
+        Ok(if !is_block && page::shows_a_volume(hw)? { Self::Page } else { Self::Block })
     }
 }
 

@@ -5,6 +5,8 @@ use nandimg::onflash::paged::anchor::{Anchor, INCOMPATIBLE, VERSION};
 use nandimg::onflash::paged::head::{Head, Kind, seal};
 use nandimg::onflash::paged::{NextPair, map};
 
+use serde_json::Value;
+
 use crate::support::{Bench, random, sha256};
 
 const PAGE: usize = 512;
@@ -166,6 +168,40 @@ fn after_a_format_no_command_needs_a_geometry() {
         let fixed: Vec<u64> =
             wear["fixed_blocks"].as_array().unwrap().iter().map(|b| b["block"].as_u64().unwrap()).collect();
         assert_eq!(fixed, [0, 1, 2, 3], "{wear}");
+    }
+}
+
+#[test]
+fn a_page_mapped_volume_gives_its_wear_to_a_block_mapped_one() {
+    for flags in [
+        "--page-size 512 --block-size 8KiB --blocks 40",
+        "--page-size 2048 --spare-size 64 --block-size 32KiB --blocks 40 --layout linux-bch4",
+    ] {
+        let bench = Bench::new();
+        bench.run(&format!("format a.img {flags} --bad-blocks 17")).exits(0);
+        for seed in 0..12 {
+            bench.feed("write a.img", &random(seed, 30_000)).exits(0);
+        }
+        let before = bench.report("wear-report a.img");
+        let report = bench.report("format a.img --mapping block --force --dry-run");
+        assert_eq!((&report["mapping"], &report["wear_carried_over"]), (&"block".into(), &true.into()));
+        assert_eq!(bench.report("mount-check a.img")["mapping"], "page");
+        bench.run("format a.img --mapping block --force").exits(0);
+        let after = bench.report("wear-report a.img");
+        assert!(after["total"].as_u64().unwrap() > before["total"].as_u64().unwrap(), "{after}");
+        let per_block = |report: &Value| report["per_block"].as_array().unwrap().clone();
+        for (block, (before, after)) in per_block(&before).iter().zip(&per_block(&after)).enumerate() {
+            let erases = |report: &Value| report["erases"].as_u64().unwrap();
+            assert!(erases(after) >= erases(before), "block {block}: {before}, then {after}");
+        }
+        let report = bench.report("mount-check a.img");
+        let said = (&report["mapping"], &report["writable"], &report["logical_len"], &report["bad_blocks"]);
+        assert_eq!(said, (&"block".into(), &true.into(), &0.into(), &serde_json::json!([17])), "{report}");
+        bench.run("fsck a.img").exits(0);
+        bench.feed("write a.img", &random(1, 30_000)).exits(0);
+        assert!(bench.content("a.img") == random(1, 30_000));
+        bench.run("format a.img --force").exits(0);
+        assert_eq!(bench.report("mount-check a.img")["mapping"], "page");
     }
 }
 

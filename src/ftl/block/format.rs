@@ -2,7 +2,8 @@
 //!
 //! Where a volume was, its erase counts and bad blocks are carried over, and a cut at any moment leaves either the old
 //! volume or the new one. Only where the slots of another geometry reach into the old data may some of that be gone
-//! already, and the old metadata still be there.
+//! already, and the old metadata still be there. A page-mapped volume makes way in the same manner, if a slot fits its
+//! anchor zone.
 
 use alloc::format;
 use alloc::vec;
@@ -13,6 +14,7 @@ use super::slots::{self, Slot, SlotId};
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashError, FlashHardware, marked_blocks};
 use crate::ftl::bad_blocks::BadBlockTable;
+use crate::ftl::page::Leaving;
 use crate::ftl::wear::count_erase;
 use crate::onflash::ftlj::{
     COPY_ON_WRITE_BLOCKS, HEADER_LEN, Layout, Metadata, RawHeader, UNMAPPED, UNTOUCHED_BLOCKS,
@@ -24,10 +26,12 @@ pub struct FormatPlan {
     layout: Layout,
     bad: BadBlockTable,
     previous: Option<Previous>,
+    /// The page-mapped volume that was there, where its erase counts are carried over.
+    pages: Option<Leaving>,
     carry_wear: bool,
 }
 
-/// The volume that was there.
+/// The block-mapped volume that was there.
 #[derive(Clone, Debug)]
 struct Previous {
     layout: Layout,
@@ -65,8 +69,10 @@ impl FormatPlan {
     /// As for [`new`](Self::new).
     pub fn with_bad_blocks<H: FlashHardware>(hw: &H, carry_wear: bool, also_bad: &[Block]) -> Result<Self> {
         let layout = Layout::new(hw.geometry().block_size(), hw.geometry().blocks())?;
-        let previous = Previous::find(hw, &layout)?;
-        Self::over(hw, layout, previous, carry_wear, also_bad)
+        let pages = if carry_wear { Leaving::find(hw)? } else { None };
+        let pages = pages.filter(|pages| target_within(pages, &layout).is_some());
+        let previous = if pages.is_some() { None } else { Previous::find(hw, &layout)? };
+        Self::over(hw, layout, previous, pages, carry_wear, also_bad)
     }
 
     /// The same, with no regard to a volume that is there.
@@ -75,13 +81,14 @@ impl FormatPlan {
     /// As for [`new`](Self::new).
     pub fn afresh<H: FlashHardware>(hw: &H, also_bad: &[Block]) -> Result<Self> {
         let layout = Layout::new(hw.geometry().block_size(), hw.geometry().blocks())?;
-        Self::over(hw, layout, None, false, also_bad)
+        Self::over(hw, layout, None, None, false, also_bad)
     }
 
     fn over<H: FlashHardware>(
         hw: &H,
         layout: Layout,
         previous: Option<Previous>,
+        pages: Option<Leaving>,
         carry_wear: bool,
         also_bad: &[Block],
     ) -> Result<Self> {
@@ -96,6 +103,7 @@ impl FormatPlan {
             Some(previous) => BadBlockTable::from_bitmap(&previous.metadata.bad_table, layout.blocks),
             None => BadBlockTable::new(layout.blocks),
         };
+        bad.extend(pages.iter().flat_map(|pages| pages.bad.iter().copied()));
         bad.extend(marked_blocks(hw)?);
         bad.extend(also_bad.iter().copied());
         for slot in SlotId::BOTH {
@@ -103,7 +111,7 @@ impl FormatPlan {
                 return Err(Error::BadSlotBlock { block, slot: slot.name() });
             }
         }
-        let plan = Self { layout, bad, previous, carry_wear };
+        let plan = Self { layout, bad, previous, pages, carry_wear };
         if plan.capacity() == 0 {
             return Err(Error::UnsuitableGeometry(format!(
                 "{} of {} data blocks are bad: none is left for data",
@@ -140,7 +148,7 @@ impl FormatPlan {
     /// Whether erase counts of a volume that is there are carried over.
     #[must_use]
     pub fn carries_wear_over(&self) -> bool {
-        self.carry_wear && self.previous.is_some()
+        self.carry_wear && (self.previous.is_some() || self.pages.is_some())
     }
 
     /// Make the fresh volume.
@@ -150,36 +158,46 @@ impl FormatPlan {
     pub fn execute<H: FlashHardware>(mut self, hw: &mut H) -> Result<()> {
         self.make_room(hw)?;
         let target = self.target();
+        let slot: Vec<Block> = target.blocks(&self.layout).collect();
         // No chip lives to see the middle: such a number is damage, and leaves too few to go on from.
         let next = self.previous.as_ref().map(|p| p.sequence).filter(|&n| n < u64::MAX / 2);
         let sequence = next.unwrap_or(0) + 1;
-        let stale = self.stale_blocks(target);
+        let left = self.pages.as_ref().map(|pages| pages.leave(hw, &slot)).transpose()?;
         let mut counts = self.carried_counts();
-        let erased = target.blocks(&self.layout).chain(stale.iter().copied());
-        for block in erased {
-            // What is erased after the commit is counted in it: a cut may count too much, never too little.
-            count_erase(&mut counts, block);
+        match &left {
+            Some(left) => {
+                counts.clone_from(&left.erases);
+                self.bad.extend(left.bad.iter().copied());
+            }
+            None => slot.iter().for_each(|&block| count_erase(&mut counts, block)),
         }
+        let anchors = left.map_or(Vec::new(), |left| left.anchors);
+        let stale = self.stale_blocks(target, &anchors);
+        // What is erased after the commit is counted in it: a cut may count too much, never too little.
+        stale.iter().for_each(|&block| count_erase(&mut counts, block));
         let metadata = Metadata {
             logical_len: 0,
             map: vec![UNMAPPED; self.layout.logical_blocks as usize],
             erase_counts: counts,
             bad_table: self.bad.to_bitmap(),
         };
-        if self.previous.is_none() {
+        let stays = self.previous.is_some() || self.pages.is_some();
+        if !stays {
             // Remains that do not mount must not outlive the new volume's first copy.
-            stale.iter().try_for_each(|&block| hw.erase(block))?;
+            erase_in_order(hw, &stale)?;
         }
         slots::write(hw, &self.layout, target, &metadata.encode(sequence))?;
-        if self.previous.is_some() {
-            stale.iter().try_for_each(|&block| hw.erase(block))?;
-            hw.sync()?;
+        if stays {
+            erase_in_order(hw, &stale)?;
         }
         Ok(())
     }
 
     /// The slot for the first copy: B as on a blank chip, unless the old volume's newest copy lies there.
     fn target(&self) -> SlotId {
+        if let Some(slot) = self.pages.as_ref().and_then(|pages| target_within(pages, &self.layout)) {
+            return slot;
+        }
         if self.overlaps_previous(SlotId::B) { SlotId::A } else { SlotId::B }
     }
 
@@ -205,12 +223,14 @@ impl FormatPlan {
         Ok(slots::write(hw, &previous.layout, previous.slot, &entry)?)
     }
 
-    /// Blocks of slots, old and new, that hold no copy of the fresh volume.
-    fn stale_blocks(&self, target: SlotId) -> Vec<Block> {
+    /// Blocks of slots, old and new, that hold no copy of the fresh volume, and after them those with `anchors` of a page-mapped one.
+    fn stale_blocks(&self, target: SlotId, anchors: &[Block]) -> Vec<Block> {
         let old = self.previous.iter().flat_map(|p| SlotId::BOTH.map(|slot| slot.blocks(&p.layout)));
         let mut stale: Vec<Block> = old.flatten().chain(target.other().blocks(&self.layout)).collect();
         stale.sort_unstable();
         stale.dedup();
+        stale.retain(|block| !anchors.contains(block));
+        stale.extend(anchors);
         stale.retain(|&b| {
             b.0 < self.layout.blocks && !self.bad.contains(b) && target.blocks(&self.layout).all(|t| t != b)
         });
@@ -225,6 +245,19 @@ impl FormatPlan {
         counts.resize(self.layout.blocks as usize, 0);
         counts
     }
+}
+
+fn erase_in_order<H: FlashHardware>(hw: &mut H, blocks: &[Block]) -> Result<()> {
+    for &block in blocks {
+        hw.erase(block)?;
+        hw.sync()?;
+    }
+    Ok(())
+}
+
+/// A slot in blocks that the page-mapped volume can leave.
+fn target_within(pages: &Leaving, layout: &Layout) -> Option<SlotId> {
+    [SlotId::B, SlotId::A].into_iter().find(|slot| pages.can_leave(&slot.blocks(layout).collect::<Vec<_>>()))
 }
 
 impl Previous {

@@ -21,6 +21,7 @@ mod evidence;
 mod format;
 mod io;
 mod layout;
+mod leave;
 mod log;
 mod map;
 mod mend;
@@ -57,9 +58,11 @@ use crate::onflash::paged::tables::BlockState;
 
 pub use self::format::FormatPlan;
 pub use self::layout::{Layout, Lpn, Ppn};
+pub use self::leave::{Leaving, Left};
 pub use self::mount::{metadata, shows_a_volume};
 pub use self::rebuild::{Rebuilt, plan_rebuild, rebuild};
 pub use self::verify::{BlockContent, DamagedAnchor, MapContent, StoredAt, SummaryEntry, damaged_anchors};
+pub use self::zone::shows_an_anchor;
 
 /// When wear is levelled, unless a volume says otherwise.
 pub const DEFAULT_WEAR: WearPolicy = WearPolicy { interval: 4, threshold: 7 };

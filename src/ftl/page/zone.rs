@@ -154,6 +154,14 @@ fn newest_of<H: FlashHardware + ?Sized>(
     Ok(None)
 }
 
+/// Whether an anchor is in the first blocks.
+///
+/// # Errors
+/// When the chip fails otherwise than by pages that cannot be read.
+pub fn shows_an_anchor<H: FlashHardware>(hw: &H) -> Result<bool> {
+    Ok(!ZoneSurvey::read(hw, super::mount::zone_blocks(hw))?.newest.is_empty())
+}
+
 impl<H: FlashHardware> PageVolume<H> {
     /// Blocks of the zone that can be used.
     pub(super) fn good_zone_blocks(&self) -> impl Iterator<Item = Block> {
@@ -245,7 +253,7 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     /// Torn blocks first, those that hold the newest anchor last, and before them those with the one before; the least worn first.
-    fn zone_preference(&self, block: Block) -> (bool, bool, bool, u32, Block) {
+    pub(super) fn zone_preference(&self, block: Block) -> (bool, bool, bool, u32, Block) {
         let zone = &self.zone;
         let (newest, previous) = (zone.blocks.contains(&block), zone.previous.contains(&block));
         (newest, previous, !zone.damaged.contains(&block), self.blocks.erase_count(block), block)
