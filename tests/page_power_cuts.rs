@@ -437,7 +437,7 @@ fn data_blocks_that_fail() {
 #[test]
 fn chain_blocks_that_fail() {
     let faults = &[((Program, "log"), 3), ((Program, "map"), 0), ((Erase, "map"), 1)];
-    with_faults("chain blocks that fail", faults, writes);
+    with_faults("chain blocks that fail", faults, || Scenario { uncounted: 1, ..writes() });
 }
 
 #[test]
@@ -450,6 +450,5 @@ fn a_chain_block_that_fails_as_a_session_begins() {
 
 #[test]
 fn zone_blocks_that_fail() {
-    let recovering = || Scenario { uncounted: 1, ..writes() };
-    with_faults("an anchor fails", &[((Program, "zone"), 1)], recovering);
+    with_faults("an anchor fails", &[((Program, "zone"), 1)], || Scenario { uncounted: 1, ..writes() });
 }

@@ -132,8 +132,9 @@ pub(crate) struct ScenarioOf<E: Engine> {
     pub(crate) quiet: bool,
     /// Whether every erase is counted: there was a volume to count them.
     pub(crate) counted: bool,
-    /// Erases of a block that may be left uncounted once recoveries in a row, that of the run itself among them, were each cut
-    /// short between an erase and the first page: nothing on flash tells of them where a block had never been used.
+    /// Erases of a block that may be left uncounted after a second cut: where recoveries in a row, that of the run itself among
+    /// them, were each cut short between an erase and the first page, or begun again because a block failed, nothing on flash
+    /// tells of all of them.
     pub(crate) uncounted: u32,
 }
 

@@ -305,3 +305,42 @@ impl Blocks {
         self.bad().count() as u32
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::expect_used, clippy::indexing_slicing, reason = "tests know their layouts")]
+mod tests {
+    use super::*;
+    use crate::flash::Geometry;
+
+    #[test]
+    fn a_table_that_contradicts_itself_is_none() {
+        let geometry = Geometry::new(256, 0, 2048, 64).expect("a geometry");
+        let layout = Layout::of_chip(&geometry).and_then(|chip| chip.with_capacity(0, 7)).expect("a layout");
+        let mut blocks = Blocks::new(&layout);
+        blocks.set_state(Block(9), BlockState::Listed);
+        blocks.lists.insert(Block(9), vec![None; layout.data_pages() as usize]);
+        let table = blocks.to_table();
+        let changed = |change: fn(&mut BlockTable)| {
+            let mut table = table.clone();
+            change(&mut table);
+            Blocks::from_table(table, &layout)
+        };
+        assert!(changed(|_| {}).is_some());
+        assert!(changed(|table| table.rows.truncate(63)).is_none());
+        assert!(changed(|table| table.lists[0].pages.push(None)).is_none());
+        assert!(changed(|table| table.lists[0].block = 64).is_none());
+        assert!(changed(|table| table.lists[0].block = 10).is_none());
+        assert!(changed(|table| table.lists.clear()).is_none());
+    }
+
+    #[test]
+    fn a_bad_block_stays_bad() {
+        let geometry = Geometry::new(256, 0, 2048, 64).expect("a geometry");
+        let layout = Layout::of_chip(&geometry).and_then(|chip| chip.with_capacity(0, 7)).expect("a layout");
+        let mut blocks = Blocks::new(&layout);
+        blocks.set_state(Block(9), BlockState::Bad);
+        blocks.set_state(Block(9), BlockState::Free);
+        assert_eq!(blocks.state(Block(9)), BlockState::Bad);
+        assert!(!blocks.free().contains(&(0, Block(9))));
+    }
+}

@@ -360,3 +360,80 @@ impl Replayed {
         None
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::expect_used, reason = "tests know their layouts")]
+mod tests {
+    use super::*;
+    use crate::flash::Geometry;
+    use crate::flash::sim::SimFlash;
+    use crate::onflash::paged::tables::Directory;
+
+    fn fresh() -> (SimFlash, Replayed) {
+        let chip = SimFlash::new(Geometry::new(256, 0, 2048, 64).expect("a geometry"));
+        let layout = Layout::of_chip(chip.geometry()).and_then(|chip| chip.with_capacity(0, 7));
+        let layout = layout.expect("a layout");
+        let map_pages = alloc::vec![NO_PAGE; layout.map_pages() as usize];
+        let map = Map::new(&layout, 1, Directory { pairs: Vec::new(), map_pages }, usize::MAX);
+        let blocks = Some(Blocks::new(&layout));
+        let replayed = Replayed::new(&layout, map.expect("an empty map"), blocks, 0, 5, 1);
+        (chip, replayed)
+    }
+
+    fn extent(address: u32, logical: u32) -> Record {
+        Record::Extent {
+            address,
+            moved: false,
+            pages: Vec::from([Written { logical, crc: 0, old: NO_PAGE }]),
+        }
+    }
+
+    #[track_caller]
+    fn assert_wrong(prepare: &[Record], record: Record, why: &str) {
+        let (chip, mut replayed) = fresh();
+        replayed.blocks.as_mut().expect("a table").set_state(Block(20), BlockState::Chain);
+        replayed.apply(&chip, prepare.to_vec(), 6).expect("a chip in RAM reads");
+        assert_eq!(replayed.damage, None);
+        replayed.apply(&chip, Vec::from([record]), 7).expect("a chip in RAM reads");
+        let damage = replayed.damage.expect("the record cannot be");
+        assert!(damage.contains(why), "{damage}");
+    }
+
+    #[test]
+    fn what_a_log_cannot_say_is_damage() {
+        let (_, fresh) = fresh();
+        let capacity = fresh.layout.capacity_pages;
+        // Pages of the chain, of the zone, a summary, past the chip.
+        assert_wrong(&[], extent(20 * 8, 0), "which holds something else");
+        assert_wrong(&[], extent(8, 0), "writes to page address 8");
+        assert_wrong(&[], extent(30 * 8 + 7, 0), "writes to page address 247");
+        assert_wrong(&[], extent(64 * 8, 0), "writes to page address 512");
+        assert_wrong(&[], extent(30 * 8, capacity), "writes logical page");
+        assert_wrong(&[extent(30 * 8, 0)], Record::Erase([30].into()), "which holds data");
+        assert_wrong(&[], Record::Erase([64].into()), "erases block 64");
+        assert_wrong(&[], Record::Bad(64), "block 64 is bad");
+        assert_wrong(&[], Record::Length(fresh.layout.capacity() + 1), "a length of");
+        assert_wrong(&[], Record::Lost([(capacity, NO_PAGE)].into()), "loses logical page");
+        assert_wrong(&[], Record::Discard { first: capacity, count: 1 }, "discards 1 pages");
+        assert_wrong(&[], Record::Discard { first: 1, count: u32::MAX }, "discards");
+    }
+
+    /// Else a log of lies could keep a mount busy for very long.
+    #[test]
+    fn no_more_is_discarded_than_there_is() {
+        let (_, fresh) = fresh();
+        let count = fresh.layout.capacity_pages;
+        let all = Record::Discard { first: 0, count };
+        assert_wrong(core::slice::from_ref(&all), all.clone(), "discards");
+        // A page that is written may be discarded once more.
+        let one = Record::Discard { first: 0, count: 1 };
+        assert_wrong(&[all, extent(30 * 8, 0), one.clone()], one, "discards");
+    }
+
+    #[test]
+    fn the_clock_does_not_go_back() {
+        let (chip, mut replayed) = fresh();
+        replayed.apply(&chip, Vec::new(), 4).expect("a chip in RAM reads");
+        assert!(replayed.damage.is_some_and(|damage| damage.contains("from 5 to 4")));
+    }
+}

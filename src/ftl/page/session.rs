@@ -198,13 +198,16 @@ impl<H: FlashHardware> PageVolume<H> {
         Ok(read_metadata(&self.hw, PageAddr { block, page: 0 })?.is_erased())
     }
 
-    /// The block that a recovery takes next.
-    pub(super) fn block_for_recovery(&self) -> Option<Block> {
-        let recovery = self.recovering.as_ref()?;
+    /// The block that a recovery takes next. Where it has to begin again, because a block failed, it takes others.
+    pub(super) fn block_for_recovery(&mut self) -> Option<Block> {
+        let recovery = self.recovering.as_mut()?;
         let mut free = self.blocks.free().iter().map(|&(_, block)| block);
         let certain = free.clone().find(|block| recovery.certain.contains(block));
         let unused = free.clone().find(|block| recovery.unused.contains(block));
-        certain.or(unused).or_else(|| free.next())
+        let block = certain.or(unused).or_else(|| free.next())?;
+        recovery.certain.remove(&block);
+        recovery.unused.retain(|&other| other != block);
+        Some(block)
     }
 
     /// The erase count that a block's own pages state.
