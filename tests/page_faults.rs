@@ -12,13 +12,13 @@ use nandimg::flash::faults::{LatentFault, Tearable};
 use nandimg::flash::{Block, FlashHardware, Geometry, Operation, PageAddr};
 use nandimg::ftl::page::{Lpn, Mount, PageVolume};
 use nandimg::ftl::{BlockUse, Volume};
-use nandimg::onflash::paged::head::Kind;
+use nandimg::onflash::paged::head::{Head, Kind, open, seal};
 use nandimg::onflash::paged::map::MapEntry;
 use nandimg::prng::SplitMix64;
 
 use paged::{
-    Chip, Paged, Replay, Used, assert_same, check_books, content, formatted, geometry, mount, overwrite,
-    read_only, used,
+    Chip, Paged, Replay, Used, assert_same, check_books, content, formatted, geometry, metadata_pages, mount,
+    overwrite, read_only, used,
 };
 
 const MIRROR: Mount = Mount {
@@ -269,6 +269,36 @@ fn nothing_is_lost_to_a_block_that_stays_unreadable() {
     }
 }
 
+/// An erase that was cut short may leave older anchors behind the first page, which was programmed since.
+#[test]
+fn older_anchors_behind_a_newer_one_are_not_the_newest() {
+    let Used { mut chip, content: expected, .. } = used(small(), 3, 60, true, &Mount::default());
+    let size = small().page_size() as usize;
+    let (sequence, volume) = {
+        let volume = PageVolume::mount(chip.clone(), &read_only()).unwrap();
+        (volume.sequence(), volume.id())
+    };
+    let newest = metadata_pages(&chip).into_iter().filter(|(_, head)| head.number == sequence);
+    let newest: Vec<_> = newest.filter(|(_, head)| head.kind == Kind::Anchor).collect();
+    assert_eq!(newest.len(), 2);
+    for (at, head) in newest {
+        let first = (at.block.0 * small().block_size()) as usize;
+        let page = chip.inner().data()[first + at.page as usize * size..][..size].to_vec();
+        let payload = open(&page).unwrap().1;
+        for (page, behind) in [0, 4, 3, 2, 1].into_iter().enumerate() {
+            let number = sequence - behind;
+            let address = at.block.0 * small().pages_per_block() + page as u32;
+            let head = Head { volume, number, epoch: number as u32, address, ..head };
+            chip.inner_mut().data_mut()[first + page * size..][..size]
+                .copy_from_slice(&seal(&head, payload, size));
+        }
+        chip.inner_mut().data_mut()[first + 5 * size..][..3 * size].fill(0xFF);
+    }
+    let volume = mount(chip);
+    assert_eq!((volume.sequence(), volume.is_older_state()), (sequence, false));
+    assert_same(&content(&volume), &expected, "the newest state");
+}
+
 /// Blocks fail, one after the other, until no more are in reserve; then all can still be read.
 #[test]
 fn blocks_fail_until_the_reserve_is_used_up() {
@@ -388,7 +418,7 @@ fn look<H: FlashHardware>(volume: &PageVolume<H>, used: &Used, strict: bool) -> 
 }
 
 fn metadata(chip: &Chip) -> Vec<PageAddr> {
-    let pages = paged::metadata_pages(chip);
+    let pages = metadata_pages(chip);
     pages.into_iter().filter(|(_, head)| head.kind != Kind::Summary).map(|(at, _)| at).collect()
 }
 
@@ -492,7 +522,7 @@ fn never_silently_old(chip: Chip, expected: &[u8]) -> &'static str {
 
 /// The pages of the newest `n` anchors; both blocks of the newest pair where `n` is none.
 fn newest_anchors(chip: &Chip, n: Option<usize>) -> Vec<PageAddr> {
-    let pages = paged::metadata_pages(chip);
+    let pages = metadata_pages(chip);
     let anchors: Vec<(PageAddr, u64)> =
         pages.iter().filter(|(_, h)| h.kind == Kind::Anchor).map(|(at, h)| (*at, h.number)).collect();
     let mut numbers: Vec<u64> = anchors.iter().map(|(_, number)| *number).collect();

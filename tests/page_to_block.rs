@@ -7,10 +7,11 @@
 mod paged;
 
 use nandimg::Result;
-use nandimg::flash::faults::Cut;
+use nandimg::flash::faults::{Cut, LatentFault};
+use nandimg::flash::sim::SimFlash;
 use nandimg::flash::{Block, FlashHardware, Geometry, Operation};
 use nandimg::ftl::any::{AnyFormatPlan, AnyVolume, FormatOptions, MountOptions};
-use nandimg::ftl::page::Mount;
+use nandimg::ftl::page::{Mount, holds_an_anchor};
 use nandimg::ftl::{Mapping, Volume};
 
 use paged::{Chip, Replay, Used, content, deep_or, geometry, used};
@@ -129,7 +130,6 @@ fn what_is_known_of_the_blocks_goes_along() {
 /// A block of the zone that fails under the anchor that makes way takes nothing along.
 #[test]
 fn a_block_of_the_zone_may_fail() {
-    use nandimg::flash::faults::LatentFault;
     for geometry in geometries() {
         for block in 2..4 {
             for (on, after) in [(Operation::Erase, 0), (Operation::Program, 0)] {
@@ -140,5 +140,51 @@ fn a_block_of_the_zone_may_fail() {
                 assert_eq!(done.is_ok(), mapping == Mapping::Block, "{done:?}");
             }
         }
+    }
+}
+
+/// An anchor in a bad block stays, and would be found before the new volume.
+#[test]
+fn a_bad_block_with_an_anchor_is_in_the_way() {
+    // A recovery puts its anchor into other blocks.
+    let Used { mut chip, content: old, .. } = used(geometry(256, 8, 64), 1, 20, false, &Mount::default());
+    let mut volume = mount(&mut chip);
+    volume.write(0, &old).and_then(|()| volume.end()).unwrap();
+    drop(volume);
+    let block = (2..4).map(Block).find(|&block| holds_an_anchor(&chip, block).unwrap()).unwrap();
+    for also_bad in [vec![block], Vec::new()] {
+        if also_bad.is_empty() {
+            chip.mark_bad(block).unwrap();
+        }
+        for reset_wear in [false, true] {
+            let options = FormatOptions { also_bad: also_bad.clone(), reset_wear, ..Default::default() };
+            let error = AnyFormatPlan::new(&chip, Mapping::Block, &options).map(|_| ()).unwrap_err();
+            assert!(error.to_string().contains("holds an anchor"), "{error}");
+        }
+    }
+    assert_eq!(check(&mut chip, &old), Mapping::Page);
+}
+
+/// Bad blocks are known by the volume's table alone where they took no mark, and go along with the erase counts or without.
+#[test]
+fn bad_blocks_go_along_without_the_erase_counts() {
+    for reset_wear in [false, true] {
+        let Used { mut chip, content: old, .. } = used(geometry(256, 8, 64), 1, 20, true, &Mount::default());
+        for (on, after) in [(Operation::Erase, 0), (Operation::Program, 0)] {
+            (30..34).for_each(|block| chip.latent_mut().add(LatentFault { block, on, after }));
+        }
+        let mut volume = mount(&mut chip);
+        for _ in 0..12 {
+            volume.write(0, &old).and_then(|()| volume.sync()).unwrap();
+        }
+        let bad = volume.bad_blocks();
+        assert!(!bad.is_empty());
+        volume.end().unwrap();
+        drop(volume);
+        // Its marks are lost.
+        let chip = SimFlash::from_data(*chip.geometry(), chip.inner().data());
+        let plan =
+            AnyFormatPlan::new(&chip, Mapping::Block, &FormatOptions { reset_wear, ..Default::default() });
+        assert_eq!(plan.unwrap().bad_blocks(), bad);
     }
 }

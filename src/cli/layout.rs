@@ -293,11 +293,11 @@ fn contradiction(one: &str, from: Source, other: &str, other_from: Source) -> Fa
     Failure::new(Kind::GeometryMismatch, message)
 }
 
-/// Every layout that the pages speak for, the best first.
+/// Every layout that the pages speak for and the claims allow, the best first.
 pub(crate) fn layouts_shown(file: &LockedFile, claims: Claims) -> Result<Vec<FoundLayout>, Failure> {
     let scored = probe::score_layouts(&file.file, &claims.hints(), None)?;
     let certain = scored.into_iter().filter(|scored| scored.is_certain());
-    certain.map(|scored| FoundLayout::of(scored.layout, Source::Pages, claims)).collect()
+    Ok(certain.filter_map(|scored| FoundLayout::of(scored.layout, Source::Pages, claims).ok()).collect())
 }
 
 /// What the ECC of the pages shows by itself.

@@ -124,7 +124,7 @@ fn fit_layout(
     let may_be_other = match found.from {
         Source::Pages => refused.kind == Kind::GeometryMismatch,
         // They may speak for several.
-        Source::Usual => true,
+        Source::Usual => claims.spare_size.is_none_or(|(spare, _)| spare > 0),
         _ => false,
     };
     if may_be_other {

@@ -14,7 +14,7 @@ use super::slots::{self, Slot, SlotId};
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashError, FlashHardware, marked_blocks};
 use crate::ftl::bad_blocks::BadBlockTable;
-use crate::ftl::page::Leaving;
+use crate::ftl::page::{self, Leaving};
 use crate::ftl::wear::count_erase;
 use crate::onflash::ftlj::{
     COPY_ON_WRITE_BLOCKS, HEADER_LEN, Layout, Metadata, RawHeader, UNMAPPED, UNTOUCHED_BLOCKS,
@@ -26,8 +26,8 @@ pub struct FormatPlan {
     layout: Layout,
     bad: BadBlockTable,
     previous: Option<Previous>,
-    /// The page-mapped volume that was there, where its erase counts are carried over.
-    pages: Option<Leaving>,
+    /// The page-mapped volume that was there, where its erase counts are carried over, and the slot that it makes way for first.
+    pages: Option<(Leaving, SlotId)>,
     carry_wear: bool,
 }
 
@@ -69,10 +69,12 @@ impl FormatPlan {
     /// As for [`new`](Self::new).
     pub fn with_bad_blocks<H: FlashHardware>(hw: &H, carry_wear: bool, also_bad: &[Block]) -> Result<Self> {
         let layout = Layout::new(hw.geometry().block_size(), hw.geometry().blocks())?;
-        let pages = if carry_wear { Leaving::find(hw)? } else { None };
-        let pages = pages.filter(|pages| target_within(pages, &layout).is_some());
+        let pages = Leaving::find(hw)?;
+        let mut also_bad = also_bad.to_vec();
+        also_bad.extend(pages.iter().flat_map(|pages| &pages.bad));
+        let pages = pages.filter(|_| carry_wear).and_then(|pages| with_target(pages, &layout));
         let previous = if pages.is_some() { None } else { Previous::find(hw, &layout)? };
-        Self::over(hw, layout, previous, pages, carry_wear, also_bad)
+        Self::over(hw, layout, previous, pages, carry_wear, &also_bad)
     }
 
     /// The same, with no regard to a volume that is there.
@@ -88,7 +90,7 @@ impl FormatPlan {
         hw: &H,
         layout: Layout,
         previous: Option<Previous>,
-        pages: Option<Leaving>,
+        pages: Option<(Leaving, SlotId)>,
         carry_wear: bool,
         also_bad: &[Block],
     ) -> Result<Self> {
@@ -103,15 +105,18 @@ impl FormatPlan {
             Some(previous) => BadBlockTable::from_bitmap(&previous.metadata.bad_table, layout.blocks),
             None => BadBlockTable::new(layout.blocks),
         };
-        bad.extend(pages.iter().flat_map(|pages| pages.bad.iter().copied()));
         bad.extend(marked_blocks(hw)?);
         bad.extend(also_bad.iter().copied());
-        for slot in SlotId::BOTH {
-            if let Some(block) = slot.blocks(&layout).find(|&b| bad.contains(b)) {
-                return Err(Error::BadSlotBlock { block, slot: slot.name() });
+        let plan = Self { layout, bad, previous, pages, carry_wear };
+        plan.check_slots()?;
+        let zone = page::Layout::of_chip(geometry).map_or(0, |chip| chip.zone_blocks);
+        for block in plan.bad.iter().take_while(|block| block.0 < zone) {
+            if page::holds_an_anchor(hw, block)? {
+                return Err(Error::Unsupported(format!(
+                    "{block} is bad and holds an anchor of the page-mapped volume that is there, by which the new volume would be taken for the old one: make a page-mapped one"
+                )));
             }
         }
-        let plan = Self { layout, bad, previous, pages, carry_wear };
         if plan.capacity() == 0 {
             return Err(Error::UnsuitableGeometry(format!(
                 "{} of {} data blocks are bad: none is left for data",
@@ -120,6 +125,15 @@ impl FormatPlan {
             )));
         }
         Ok(plan)
+    }
+
+    fn check_slots(&self) -> Result<()> {
+        for slot in SlotId::BOTH {
+            if let Some(block) = slot.blocks(&self.layout).find(|&b| self.bad.contains(b)) {
+                return Err(Error::BadSlotBlock { block, slot: slot.name() });
+            }
+        }
+        Ok(())
     }
 
     /// The largest logical length the fresh volume can take, in bytes.
@@ -162,12 +176,13 @@ impl FormatPlan {
         // No chip lives to see the middle: such a number is damage, and leaves too few to go on from.
         let next = self.previous.as_ref().map(|p| p.sequence).filter(|&n| n < u64::MAX / 2);
         let sequence = next.unwrap_or(0) + 1;
-        let left = self.pages.as_ref().map(|pages| pages.leave(hw, &slot)).transpose()?;
+        let left = self.pages.as_ref().map(|(pages, _)| pages.leave(hw, &slot)).transpose()?;
         let mut counts = self.carried_counts();
         match &left {
             Some(left) => {
                 counts.clone_from(&left.erases);
                 self.bad.extend(left.bad.iter().copied());
+                self.check_slots()?;
             }
             None => slot.iter().for_each(|&block| count_erase(&mut counts, block)),
         }
@@ -195,7 +210,7 @@ impl FormatPlan {
 
     /// The slot for the first copy: B as on a blank chip, unless the old volume's newest copy lies there.
     fn target(&self) -> SlotId {
-        if let Some(slot) = self.pages.as_ref().and_then(|pages| target_within(pages, &self.layout)) {
+        if let Some((_, slot)) = self.pages {
             return slot;
         }
         if self.overlaps_previous(SlotId::B) { SlotId::A } else { SlotId::B }
@@ -255,9 +270,11 @@ fn erase_in_order<H: FlashHardware>(hw: &mut H, blocks: &[Block]) -> Result<()> 
     Ok(())
 }
 
-/// A slot in blocks that the page-mapped volume can leave.
-fn target_within(pages: &Leaving, layout: &Layout) -> Option<SlotId> {
-    [SlotId::B, SlotId::A].into_iter().find(|slot| pages.can_leave(&slot.blocks(layout).collect::<Vec<_>>()))
+/// With a slot in blocks that the page-mapped volume can leave, if there is one.
+fn with_target(pages: Leaving, layout: &Layout) -> Option<(Leaving, SlotId)> {
+    let fits = |slot: &SlotId| pages.can_leave(&slot.blocks(layout).collect::<Vec<_>>());
+    let slot = [SlotId::B, SlotId::A].into_iter().find(fits)?;
+    Some((pages, slot))
 }
 
 impl Previous {

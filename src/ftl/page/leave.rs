@@ -14,7 +14,9 @@ pub struct Leaving {
     /// Its bad blocks.
     pub bad: Vec<Block>,
     /// The good blocks that it may have anchors in.
-    pub zone: Vec<Block>,
+    zone: Vec<Block>,
+    /// It is in its newest state, and takes writes.
+    is_writable: bool,
 }
 
 /// What a page-mapped volume leaves to another.
@@ -30,7 +32,7 @@ pub struct Left {
 }
 
 impl Leaving {
-    /// The volume on `hw`, if it is in its newest state and can be written.
+    /// The volume on `hw`, if there is one that mounts.
     ///
     /// # Errors
     /// When the chip fails otherwise than by pages that cannot be read.
@@ -40,14 +42,19 @@ impl Leaving {
             Err(error @ crate::Error::Flash(crate::flash::FlashError::Io(_))) => return Err(error),
             Err(_) => return Ok(None),
         };
-        let usable = volume.has_table && volume.read_only.is_none();
-        Ok(usable.then(|| Self { bad: volume.bad_blocks(), zone: volume.good_zone_blocks().collect() }))
+        Ok(volume.has_table.then(|| Self {
+            bad: volume.bad_blocks(),
+            zone: volume.good_zone_blocks().collect(),
+            is_writable: volume.read_only.is_none(),
+        }))
     }
 
     /// Whether `blocks` can be had: they are good blocks of the zone, and enough are left there for an anchor.
     #[must_use]
     pub fn can_leave(&self, blocks: &[Block]) -> bool {
-        blocks.iter().all(|block| self.zone.contains(block)) && self.zone.len() >= blocks.len() + 2
+        self.is_writable
+            && blocks.iter().all(|block| self.zone.contains(block))
+            && self.zone.len() >= blocks.len() + 2
     }
 
     /// See that the volume on `hw` does not need `blocks`, and has counted an erase of each.

@@ -62,7 +62,7 @@ pub use self::leave::{Leaving, Left};
 pub use self::mount::{metadata, shows_a_volume};
 pub use self::rebuild::{Rebuilt, plan_rebuild, rebuild};
 pub use self::verify::{BlockContent, DamagedAnchor, MapContent, StoredAt, SummaryEntry, damaged_anchors};
-pub use self::zone::shows_an_anchor;
+pub use self::zone::{holds_an_anchor, shows_an_anchor};
 
 /// When wear is levelled, unless a volume says otherwise.
 pub const DEFAULT_WEAR: WearPolicy = WearPolicy { interval: 4, threshold: 7 };

@@ -21,8 +21,8 @@ const MAX_PAGES_AT_END: u32 = 5;
 /// What a recovery knows of the blocks that it may take.
 #[derive(Debug, Default)]
 pub(super) struct Recovery {
-    /// They show that they were not erased since the last erase that is known elsewhere, too. A recovery takes such a block first: if
-    /// it is cut short as well, the next one finds it without, and counts it.
+    /// Their own pages state a count that the table has already: they were not erased since. A recovery takes such a block first:
+    /// if it is cut short as well, the next one finds it without, and counts it.
     certain: BTreeSet<Block>,
     /// The first blocks that were never used: what it takes next.
     unused: Vec<Block>,
@@ -44,21 +44,21 @@ impl<H: FlashHardware> PageVolume<H> {
     /// Go on where a session ended well: once it is durable that this one has begun, its blocks are filled on.
     fn go_on(&mut self) -> Result<()> {
         self.close_programmed()?;
-        let opened = if self.erasing_next_pair_shows()? { self.open_in_next_pair() } else { Ok(false) };
-        match opened {
-            Ok(true) => Ok(self.hw.sync()?),
+        if !self.erasing_next_pair_shows()? {
+            return self.open_elsewhere();
+        }
+        match self.open_in_next_pair() {
+            Ok(()) => Ok(self.hw.sync()?),
             // Not a word of it is on flash, so a cut leaves the clean end to the next session, as it was to this one.
-            Ok(false) => self.open_elsewhere(),
             Err(_) if self.chain.failed.is_some() => self.open_elsewhere(),
             Err(error) => Err(self.in_doubt(error)),
         }
     }
 
-    fn open_in_next_pair(&mut self) -> Result<bool> {
+    fn open_in_next_pair(&mut self) -> Result<()> {
         self.turn_over()?;
         let pages = encode_group([Record::Session].into(), room(self.layout.page_size), 0);
-        self.append_group(pages, self.committed_clock, false)?;
-        Ok(true)
+        self.append_group(pages, self.committed_clock, false)
     }
 
     fn open_elsewhere(&mut self) -> Result<()> {
@@ -66,8 +66,8 @@ impl<H: FlashHardware> PageVolume<H> {
         self.append_alone(&Record::Session)
     }
 
-    /// Whether an erase of the next pair would show. One that a session that was cut short may have done is not done again: it
-    /// would not be counted.
+    /// Whether an erase of the next pair would show: every clean end sees to it, but for those of earlier versions. One that a
+    /// session that was cut short may have done is not done again: it would not be counted.
     fn erasing_next_pair_shows(&self) -> Result<bool> {
         for block in self.chain.upcoming.front().copied().into_iter().flatten() {
             if self.is_erased(block)? {
@@ -168,26 +168,31 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// See that no erase count is behind. A recovery that was cut short has erased blocks with nothing on flash to say so but what
     /// it wrote into them; a block that shows nothing may have been erased once more than is known. Of blocks that were never used
-    /// that holds for the pair that a recovery would take first.
+    /// that holds for the first two: a recovery takes no more of them before it writes into them.
     pub(super) fn make_counts_certain(&mut self) -> Result<Recovery> {
-        let unused = self.blocks.free().iter().filter(|&&(erases, _)| erases == 0).take(2);
-        let unused = unused.map(|&(_, block)| block).collect();
-        let mut recovery = Recovery { certain: BTreeSet::new(), unused };
+        let mut recovery = Recovery::default();
         for block in self.blocks.iter() {
             let counted = self.blocks.erase_count(block);
-            let is_doubtful = counted > 0 || recovery.unused.contains(&block);
-            let may_be_erased = match self.blocks.state(block) {
-                BlockState::Zone => true,
-                BlockState::Free | BlockState::Announced => is_doubtful || !self.is_erased(block)?,
-                BlockState::Closed | BlockState::Listed => self.blocks.info(block).live == 0,
-                BlockState::Chain | BlockState::Bad => false,
-            };
             if let Some(own) = self.own_count(block)? {
                 self.blocks.at_least(block, own);
                 if own <= counted {
                     recovery.certain.insert(block);
                 }
-            } else if may_be_erased {
+                continue;
+            }
+            let may_be_erased = match self.blocks.state(block) {
+                BlockState::Free if counted == 0 && self.is_erased(block)? => {
+                    let is_next = recovery.unused.len() < 2;
+                    recovery.unused.extend(is_next.then_some(block));
+                    is_next
+                }
+                BlockState::Free | BlockState::Announced | BlockState::Zone => true,
+                BlockState::Closed | BlockState::Listed => {
+                    self.blocks.info(block).live == 0 && !self.open.contains(&Some(block))
+                }
+                BlockState::Chain | BlockState::Bad => false,
+            };
+            if may_be_erased {
                 self.blocks.count_erase(block);
             }
         }

@@ -154,6 +154,19 @@ fn newest_of<H: FlashHardware + ?Sized>(
     Ok(None)
 }
 
+/// Whether any page of `block` is an anchor.
+///
+/// # Errors
+/// When the chip fails otherwise than by pages that cannot be read.
+pub fn holds_an_anchor<H: FlashHardware>(hw: &H, block: Block) -> Result<bool> {
+    for at in hw.geometry().iter_pages(block) {
+        if read_anchor(hw, at)?.is_ok() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Whether an anchor is in the first blocks.
 ///
 /// # Errors

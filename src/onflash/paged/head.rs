@@ -30,7 +30,7 @@ pub enum Kind {
     Table,
     /// What the pages of a data block hold.
     Summary,
-    /// Nothing but that its block has not been erased since: the first page of a block that was never used, and is next.
+    /// Nothing but that its block has not been erased since: the first page of a block that is erased next, and looked it.
     Witness,
 }
 
