@@ -33,7 +33,7 @@ struct Case {
     steps: fn(ImageFile) -> ImageFile,
 }
 
-const CASES: [Case; 4] = [
+const CASES: [Case; 5] = [
     Case {
         name: "fresh",
         how: "formatted, nothing written",
@@ -72,6 +72,13 @@ const CASES: [Case; 4] = [
             chip.set_latent_faults(LatentFaults::new(vec![fault]));
             (20..23).fold(chip, |chip, seed| session(chip, seed).close().unwrap())
         },
+    },
+    Case {
+        name: "witness",
+        how: "formatted; the next session begins in blocks that had never been used",
+        spare_size: 0,
+        page_size: 512,
+        steps: formatted,
     },
 ];
 
