@@ -312,10 +312,14 @@ mod tests {
     use super::*;
     use crate::flash::Geometry;
 
+    fn small_layout() -> Layout {
+        let geometry = Geometry::new(256, 0, 2048, 64).expect("a geometry");
+        Layout::of_chip(&geometry).and_then(|chip| chip.with_capacity(0, 7)).expect("a layout")
+    }
+
     #[test]
     fn a_table_that_contradicts_itself_is_none() {
-        let geometry = Geometry::new(256, 0, 2048, 64).expect("a geometry");
-        let layout = Layout::of_chip(&geometry).and_then(|chip| chip.with_capacity(0, 7)).expect("a layout");
+        let layout = small_layout();
         let mut blocks = Blocks::new(&layout);
         blocks.set_state(Block(9), BlockState::Listed);
         blocks.lists.insert(Block(9), vec![None; layout.data_pages() as usize]);
@@ -335,8 +339,7 @@ mod tests {
 
     #[test]
     fn a_bad_block_stays_bad() {
-        let geometry = Geometry::new(256, 0, 2048, 64).expect("a geometry");
-        let layout = Layout::of_chip(&geometry).and_then(|chip| chip.with_capacity(0, 7)).expect("a layout");
+        let layout = small_layout();
         let mut blocks = Blocks::new(&layout);
         blocks.set_state(Block(9), BlockState::Bad);
         blocks.set_state(Block(9), BlockState::Free);

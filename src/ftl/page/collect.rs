@@ -12,7 +12,6 @@ use super::map::physical;
 use super::stage::Change;
 use crate::error::Result;
 use crate::flash::{Block, FlashError, FlashHardware, PageAddr};
-use crate::ftl::erase::erase;
 use crate::ftl::gc;
 use crate::onflash::paged::head::{Head, Kind, open};
 use crate::onflash::paged::log::{Written, room};
@@ -273,9 +272,7 @@ impl<H: FlashHardware> PageVolume<H> {
         if self.pending.erases.contains(&block) {
             self.write_group(Group::Pending)?;
         }
-        let erased = erase(&mut self.hw, block);
-        self.tainted.remove(&block);
-        if self.or_bad(block, erased)? {
+        if self.erase_or_retire(block)? {
             self.blocks.set_state(block, BlockState::Free);
         }
         Ok(())

@@ -26,7 +26,6 @@ use crate::ftl::Volume;
 use crate::ftl::any::{FormatOptions, ReservedBlocks};
 use crate::ftl::block::Survey;
 use crate::ftl::block::slots::SlotId;
-use crate::ftl::erase::erase;
 use crate::ftl::gc::Heat;
 use crate::ftl::wear::WearPolicy;
 use crate::onflash::paged::NO_PAGE;
@@ -291,12 +290,7 @@ impl<H: FlashHardware> PageVolume<H> {
         }
         let free = |block: &&Block| self.blocks.state(**block) == BlockState::Free;
         stale.extend(remains.iter().filter(free));
-        stale.iter().for_each(|&block| self.announce_erase(block));
-        self.write_group(Group::Erases)?;
-        for block in stale {
-            let erased = erase(&mut self.hw, block);
-            self.or_bad(block, erased)?;
-        }
+        self.announce_and_erase(&stale)?;
         self.end()
     }
 }

@@ -67,9 +67,7 @@ impl Leaving {
         volume.move_anchors_from(blocks)?;
         blocks.iter().for_each(|&block| volume.announce_erase(block));
         volume.write_group(Group::Erases)?;
-        let mut anchors: Vec<Block> =
-            volume.good_zone_blocks().filter(|block| !blocks.contains(block)).collect();
-        anchors.sort_by_key(|&block| volume.zone_preference(block));
+        let anchors = volume.zone_blocks_but(blocks);
         Ok(Left { erases: volume.erase_counts().to_vec(), bad: volume.bad_blocks(), anchors })
     }
 }
@@ -81,9 +79,7 @@ impl<H: FlashHardware> PageVolume<H> {
         // Where a block fails under an anchor, any other takes its place.
         while self.zone.blocks.iter().any(|block| blocks.contains(block)) {
             self.zone.in_doubt = true;
-            let mut others: Vec<Block> =
-                self.good_zone_blocks().filter(|block| !blocks.contains(block)).collect();
-            others.sort_by_key(|&block| self.zone_preference(block));
+            let mut others = self.zone_blocks_but(blocks);
             others.truncate(2);
             if others.len() < 2 {
                 return Err(self.too_few_anchor_blocks());

@@ -9,7 +9,6 @@ use super::log::Group;
 use super::verify::MapContent;
 use crate::error::Result;
 use crate::flash::{Block, FlashHardware, PageAddr};
-use crate::ftl::erase::erase;
 use crate::onflash::paged::tables::BlockState;
 
 impl<H: FlashHardware> PageVolume<H> {
@@ -93,12 +92,6 @@ impl<H: FlashHardware> PageVolume<H> {
                 }
             }
         }
-        damaged.iter().for_each(|&block| self.announce_erase(block));
-        self.write_group(Group::Erases)?;
-        for block in damaged {
-            let erased = erase(&mut self.hw, block);
-            self.or_bad(block, erased)?;
-        }
-        Ok(())
+        self.announce_and_erase(&damaged)
     }
 }

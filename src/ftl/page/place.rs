@@ -173,9 +173,7 @@ impl<H: FlashHardware> PageVolume<H> {
                 return Ok(block);
             }
             let block = self.take_announced(class)?;
-            let erased = erase(&mut self.hw, block);
-            self.tainted.remove(&block);
-            if self.or_bad(block, erased)? {
+            if self.erase_or_retire(block)? {
                 self.blocks.set_state(block, BlockState::Listed);
                 self.blocks.info_mut(block).class = class;
                 self.blocks.lists.insert(block, Vec::new());
@@ -296,6 +294,20 @@ impl<H: FlashHardware> PageVolume<H> {
             self.blocks.note_emptied(block);
         }
         Ok(())
+    }
+
+    /// Erase a block of which the log says that it may be; whether that was done. One that failed is bad from now on.
+    pub(super) fn erase_or_retire(&mut self, block: Block) -> Result<bool> {
+        let erased = erase(&mut self.hw, block);
+        self.tainted.remove(&block);
+        self.or_bad(block, erased)
+    }
+
+    /// The same for several, of which the log is told first.
+    pub(super) fn announce_and_erase(&mut self, blocks: &[Block]) -> Result<()> {
+        blocks.iter().for_each(|&block| self.announce_erase(block));
+        self.write_group(Group::Erases)?;
+        blocks.iter().try_for_each(|&block| self.erase_or_retire(block).map(drop))
     }
 
     /// Whether an operation on a block that holds nothing was done; a block that failed is bad from now on.

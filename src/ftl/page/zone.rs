@@ -10,7 +10,6 @@ use super::io::{Reading, read_metadata};
 use super::layout::Layout;
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashHardware, PageAddr};
-use crate::ftl::erase::erase;
 use crate::onflash::paged::anchor::Anchor;
 use crate::onflash::paged::head::{Head, Kind, PageError, seal};
 use crate::onflash::paged::tables::BlockState;
@@ -193,9 +192,15 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// The blocks that the next anchor goes into when the zone turns over.
     pub(super) fn next_zone_blocks(&self) -> Vec<Block> {
-        let mut good: Vec<Block> = self.good_zone_blocks().collect();
-        good.sort_by_key(|&block| self.zone_preference(block));
+        let mut good = self.zone_blocks_but(&[]);
         good.truncate(2);
+        good
+    }
+
+    /// Blocks of the zone that can be used, in the order in which anchors go into them, without `blocks`.
+    pub(super) fn zone_blocks_but(&self, blocks: &[Block]) -> Vec<Block> {
+        let mut good: Vec<Block> = self.good_zone_blocks().filter(|block| !blocks.contains(block)).collect();
+        good.sort_by_key(|&block| self.zone_preference(block));
         good
     }
 
@@ -246,15 +251,13 @@ impl<H: FlashHardware> PageVolume<H> {
             let block = match next {
                 Some(block) => block,
                 None => {
-                    let mut good: Vec<Block> =
-                        self.good_zone_blocks().filter(|block| !written.contains(block)).collect();
-                    good.sort_by_key(|&block| self.zone_preference(block));
+                    let good = self.zone_blocks_but(&written);
                     let Some(&block) = good.first() else { return Err(self.too_few_anchor_blocks()) };
                     self.announce_erase(block);
                     block
                 }
             };
-            if self.erase_zone_block(block)?
+            if self.erase_or_retire(block)?
                 && self.program_anchor(PageAddr { block, page: 0 }, payload, sequence)?
             {
                 self.hw.sync()?;
@@ -266,7 +269,7 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     /// Torn blocks first, those that hold the newest anchor last, and before them those with the one before; the least worn first.
-    pub(super) fn zone_preference(&self, block: Block) -> (bool, bool, bool, u32, Block) {
+    fn zone_preference(&self, block: Block) -> (bool, bool, bool, u32, Block) {
         let zone = &self.zone;
         let (newest, previous) = (zone.blocks.contains(&block), zone.previous.contains(&block));
         (newest, previous, !zone.damaged.contains(&block), self.blocks.erase_count(block), block)
@@ -289,11 +292,6 @@ impl<H: FlashHardware> PageVolume<H> {
             self.good_zone_blocks().count(),
             self.layout.zone_blocks
         ))
-    }
-
-    fn erase_zone_block(&mut self, block: Block) -> Result<bool> {
-        let erased = erase(&mut self.hw, block);
-        self.or_bad(block, erased)
     }
 
     fn program_anchor(&mut self, at: PageAddr, payload: &[u8], sequence: u64) -> Result<bool> {
