@@ -186,9 +186,9 @@ pub(crate) struct LogOf<E> {
     pub(crate) tally: Tally,
     /// Whether to keep the tally.
     pub(crate) watching: bool,
-    /// What was committed may turn into what it was before, until it is acknowledged.
+    /// Whether a transaction that was cut short took effect may turn out differently, until the next one is acknowledged.
     pub(crate) fading: bool,
-    /// What that is.
+    /// What there was when it was cut short.
     before: Option<Model>,
     /// An erase that was done may have been taken back by a cut.
     pub(crate) taken_back: bool,
@@ -275,7 +275,9 @@ impl<E: Engine> LogOf<E> {
             || self.syncing && found == self.model.staged()
             || self.batched && self.model.is_prefix(&found, E::unit(volume))
             || self.before.as_ref().is_some_and(|before| {
-                before.committed == found || self.batched && before.is_prefix(&found, E::unit(volume))
+                before.committed == found
+                    || before.staged() == found
+                    || self.batched && before.is_prefix(&found, E::unit(volume))
             });
         assert!(allowed, "{}", self.difference(&found));
         let counts = volume.erase_counts();
@@ -285,7 +287,7 @@ impl<E: Engine> LogOf<E> {
             self.counts
         );
         let before = std::mem::replace(&mut self.model, Model { committed: found, pending: Vec::new() });
-        self.before = (self.fading && !as_acknowledged).then_some(before);
+        self.before = (self.fading && (self.syncing || !as_acknowledged)).then_some(before);
         self.syncing = false;
         as_acknowledged
     }
