@@ -5,7 +5,7 @@
 #[path = "support/paged.rs"]
 mod paged;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nandimg::Error;
 use nandimg::flash::faults::{LatentFault, Tearable};
@@ -53,29 +53,39 @@ fn pages_in<H: FlashHardware>(volume: &PageVolume<H>, block: Block) -> BTreeSet<
     layout.iter_logical().filter(lies_there).map(|logical| logical.0).collect()
 }
 
-/// Read each page by itself: those of `lost` are named as unreadable, the others are as expected.
+/// The pages that cannot be read, and why; all others are as expected. Each is read by itself, and all in one go.
+fn unreadable_pages<H: FlashHardware>(volume: &PageVolume<H>, expected: &[u8]) -> BTreeMap<u64, Error> {
+    assert_eq!(volume.len(), expected.len() as u64);
+    let size = volume.layout().page_size as usize;
+    let mut unreadable = BTreeMap::new();
+    for (offset, page) in (0..).step_by(size).zip(expected.chunks(size)) {
+        let mut found = vec![0; page.len()];
+        match volume.read(offset, &mut found) {
+            Ok(()) => assert!(found == page, "the page at {offset}"),
+            Err(error) => drop(unreadable.insert(offset, error)),
+        }
+    }
+    let mut found = vec![0; expected.len()];
+    let all = volume.read(0, &mut found);
+    assert_eq!(all.err().as_ref(), unreadable.values().next(), "read in one go");
+    assert!(!unreadable.is_empty() || found == expected, "read in one go");
+    unreadable
+}
+
+/// Those of `lost` are named as unreadable, the others are as expected.
 fn check_pages<H: FlashHardware>(
     volume: &PageVolume<H>,
     expected: &[u8],
     lost: &BTreeSet<u32>,
     block: Block,
 ) {
-    assert_eq!(volume.len(), expected.len() as u64);
-    let size = volume.layout().page_size as usize;
-    for (logical, page) in (0..).zip(expected.chunks(size)) {
-        let mut found = vec![0; page.len()];
-        let offset = u64::from(logical) * size as u64;
-        match volume.read(offset, &mut found) {
-            Ok(()) => {
-                assert!(!lost.contains(&logical), "logical page {logical} cannot be read");
-                assert!(found == page, "logical page {logical}");
-            }
-            Err(Error::Unreadable { offset: named, at, reason, .. }) if lost.contains(&logical) => {
-                assert_eq!(named, offset, "{reason}");
-                assert!(at.is_none_or(|at| at.block == block), "{at:?}: {reason}");
-            }
-            Err(error) => panic!("logical page {logical}: {error}"),
-        }
+    let size = u64::from(volume.layout().page_size);
+    let unreadable = unreadable_pages(volume, expected);
+    assert!(unreadable.keys().copied().eq(lost.iter().map(|&page| u64::from(page) * size)), "{unreadable:?}");
+    for (&place, error) in &unreadable {
+        let Error::Unreadable { offset, at, reason, .. } = error else { panic!("{error}") };
+        assert_eq!(*offset, place, "{reason}");
+        assert!(at.is_none_or(|at| at.block == block), "{at:?}: {reason}");
     }
 }
 
@@ -405,21 +415,11 @@ fn look<H: FlashHardware>(volume: &PageVolume<H>, used: &Used, strict: bool) -> 
         return false;
     }
     assert_eq!(volume.read_only(), None);
-    assert_eq!(volume.len(), used.content.len() as u64);
-    let size = volume.layout().page_size as usize;
-    let mut unreadable = 0;
-    for (offset, page) in (0..).step_by(size).zip(used.content.chunks(size)) {
-        let mut found = vec![0; page.len()];
-        match volume.read(offset, &mut found) {
-            Ok(()) => assert!(found == page, "the page at {offset}"),
-            Err(Error::Unreadable { offset: named, .. }) => {
-                assert_eq!(named, offset);
-                unreadable += 1;
-            }
-            Err(error) => panic!("the page at {offset}: {error}"),
-        }
+    let unreadable = unreadable_pages(volume, &used.content);
+    for (&place, error) in &unreadable {
+        assert!(matches!(error, Error::Unreadable { offset, .. } if *offset == place), "{error}");
     }
-    assert!(unreadable <= 1, "{unreadable} pages cannot be read");
+    assert!(unreadable.len() <= 1, "{unreadable:?}");
     true
 }
 
@@ -545,7 +545,7 @@ fn newest_anchors(chip: &Chip, n: Option<usize>) -> Vec<PageAddr> {
 
 #[test]
 fn no_older_state_is_taken_for_the_newest_when_anchors_are_gone() {
-    let mut outcomes = std::collections::BTreeMap::new();
+    let mut outcomes = BTreeMap::new();
     for seed in 0..60 {
         let end = seed % 2 == 0;
         let options = if seed % 3 == 0 { MIRROR } else { Mount::default() };

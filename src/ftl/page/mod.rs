@@ -27,6 +27,7 @@ mod map;
 mod mend;
 mod mount;
 mod place;
+mod read;
 mod rebuild;
 mod replay;
 mod session;
@@ -37,13 +38,13 @@ mod zone;
 
 use alloc::collections::BTreeSet;
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use self::blocks::Blocks;
 use self::chain::Chain;
 use self::log::{Group, Log, Pending};
-use self::map::{Map, physical};
+use self::map::Map;
 use self::place::{Announced, Proof};
 use self::session::Recovery;
 use self::stage::Staged;
@@ -51,7 +52,7 @@ use self::zone::Zone;
 use super::wear::WearPolicy;
 use super::{BlockUse, MetadataCopy, Volume};
 use crate::error::{Error, Result};
-use crate::flash::{Block, FlashError, FlashHardware, PageAddr};
+use crate::flash::{Block, FlashHardware};
 use crate::onflash::paged::anchor::Anchor;
 use crate::onflash::paged::map::MapEntry;
 use crate::onflash::paged::tables::BlockState;
@@ -243,85 +244,6 @@ impl<H: FlashHardware> PageVolume<H> {
         }
         self.check_writable()
     }
-
-    /// Read within one logical page.
-    fn read_within_page(&self, logical: Lpn, within: u32, buf: &mut [u8]) -> Result<()> {
-        let entry =
-            self.lookup(logical).map_err(|error| self.unreadable_map(logical, buf.len(), within, error))?;
-        let page_size = self.layout.page_size as usize;
-        if within == 0 && buf.len() == page_size {
-            return self.read_entry(logical, entry, buf).map_err(|error| narrow(error, within, page_size));
-        }
-        let mut page = alloc::vec![0; page_size];
-        self.read_entry(logical, entry, &mut page).map_err(|error| narrow(error, within, buf.len()))?;
-        buf.copy_from_slice(&page[within as usize..within as usize + buf.len()]);
-        Ok(())
-    }
-
-    fn unreadable_map(&self, logical: Lpn, len: usize, within: u32, error: Error) -> Error {
-        match error {
-            Error::ReadOnly(reason) => Error::Unreadable {
-                offset: u64::from(logical.0) * self.page_size() + u64::from(within),
-                length: len as u64,
-                at: None,
-                reason,
-            },
-            other => other,
-        }
-    }
-
-    /// Read a whole page by its map entry, and hold it against its CRC.
-    fn read_entry(&self, logical: Lpn, entry: MapEntry, page: &mut [u8]) -> Result<()> {
-        let offset = u64::from(logical.0) * self.page_size();
-        let unreadable = |at: Option<PageAddr>, reason: String| Error::Unreadable {
-            offset,
-            length: self.page_size(),
-            at,
-            reason,
-        };
-        let MapEntry::At { crc, address } = entry else {
-            page.fill(0);
-            return match entry {
-                MapEntry::Lost => Err(unreadable(
-                    None,
-                    "it was lost: the page that held it could not be read when it was to be moved"
-                        .to_string(),
-                )),
-                _ => Ok(()),
-            };
-        };
-        let Some(at) = physical(entry, &self.layout).map(|page| self.layout.page_addr(page)) else {
-            return Err(unreadable(None, format!("the map says page address {address}, and there is none")));
-        };
-        match self.hw.read(at.block, at.page * self.layout.page_size, page) {
-            Ok(()) => {}
-            Err(error @ FlashError::Unreadable { .. }) => {
-                return Err(unreadable(Some(at), error.to_string()));
-            }
-            Err(error) => return Err(error.into()),
-        }
-        let found = crc32fast::hash(page);
-        if found == crc {
-            return Ok(());
-        }
-        let offset = self.hw.raw_offset(at);
-        Err(unreadable(
-            Some(at),
-            format!(
-                "{at} (offset {offset:#x}) is damaged: its CRC-32 is {found:08x}, and {crc:08x} was stored"
-            ),
-        ))
-    }
-}
-
-/// The same error, about the part of a page that was asked for.
-fn narrow(error: Error, within: u32, len: usize) -> Error {
-    match error {
-        Error::Unreadable { offset, at, reason, .. } => {
-            Error::Unreadable { offset: offset + u64::from(within), length: len as u64, at, reason }
-        }
-        other => other,
-    }
 }
 
 impl<H: FlashHardware> Volume for PageVolume<H> {
@@ -342,21 +264,7 @@ impl<H: FlashHardware> Volume for PageVolume<H> {
         if offset.checked_add(length).is_none_or(|end| end > self.staged.len) {
             return Err(Error::OutOfRange { offset, length, end: self.staged.len });
         }
-        let mut at = offset;
-        let mut rest = buf;
-        while !rest.is_empty() {
-            let within = at % self.page_size();
-            let take = (self.page_size() - within).min(rest.len() as u64);
-            let (chunk, tail) = rest.split_at_mut(take as usize);
-            let logical = Lpn(u32::try_from(at / self.page_size()).unwrap_or(u32::MAX));
-            match self.staged.open_data(logical) {
-                Some(data) => chunk.copy_from_slice(&data[within as usize..(within + take) as usize]),
-                None => self.read_within_page(logical, within as u32, chunk)?,
-            }
-            rest = tail;
-            at += take;
-        }
-        Ok(())
+        self.read_logical(offset, buf)
     }
 
     fn check_write(&self, offset: u64, length: u64) -> Result<()> {
