@@ -174,10 +174,6 @@ fn a_rollback_leaves_room() {
     }
 }
 
-/// What the spread may be beyond the threshold and an interval: a block that is being filled cannot be collected, and one
-/// that was chosen waits for the log.
-const SLACK: u64 = 4;
-
 /// Blocks beyond the zone that are good.
 fn levelled<'a>(volume: &Paged, counts: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
     let (zone, bad) = (volume.layout().zone_blocks, volume.bad_blocks());
@@ -231,7 +227,7 @@ fn what_is_never_rewritten_takes_its_share_of_the_wear() {
         for (percent, hot) in [(80, 5), (100, 5), (80, 50)] {
             for wear in [DEFAULT_WEAR, WearPolicy { interval: 64, threshold: 20 }] {
                 let (worst, volume) = wear_out(geometry, percent, wear, 30_000, hot);
-                let allowed = u64::from(wear.threshold) + wear.interval + SLACK;
+                let allowed = u64::from(wear.threshold) + wear.interval;
                 let (_replay, in_the_end) = (Replay(format!("{geometry:?}, {wear:?}")), spread(&volume));
                 println!(
                     "{} blocks, {percent} % full, 1/{hot} hot, {wear:?}: {worst}, then {in_the_end}",

@@ -115,6 +115,9 @@ pub fn victim(
     best.map(|(block, ..)| block)
 }
 
+/// One of so many blocks is many.
+const MANY: u64 = 16;
+
 /// How worn the blocks are that share the wear, and how far apart they may come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wear {
@@ -125,11 +128,18 @@ pub struct Wear {
 }
 
 impl Wear {
-    /// Whether a block has taken so little wear that what it holds should move. Half of what blocks may be apart is below the
-    /// mean: the least worn block is held against that, and not against a single block that ran ahead.
-    #[must_use]
-    pub fn lags(&self, erases: u32) -> bool {
-        self.mean.saturating_sub(erases) >= (self.threshold - self.threshold / 2).max(1)
+    /// Whether a block has taken so little wear that what it holds should move, of the erase counts of `all` that share it: where
+    /// it is behind the mean by half of what blocks may be apart, or where many are ahead of it by the whole; that of a single
+    /// block that ran ahead says nothing. Where most data never changes the mean hardly rises, but many blocks get ahead.
+    pub fn lags(&self, erases: u32, all: impl IntoIterator<Item = u32>) -> bool {
+        if self.mean.saturating_sub(erases) >= (self.threshold - self.threshold / 2).max(1) {
+            return true;
+        }
+        let far = erases.saturating_add(self.threshold.max(1));
+        let (count, ahead) = all
+            .into_iter()
+            .fold((0u64, 0u64), |(count, ahead), other| (count + 1, ahead + u64::from(other >= far)));
+        ahead > 0 && ahead >= count / MANY
     }
 
     /// Whether a block has taken so much that it should rest.
@@ -162,10 +172,14 @@ pub fn free_block(free: &BTreeSet<(u32, Block)>, heat: Heat, wear: Wear, waiting
 }
 
 /// The block whose data is to move so that it can take its share of the wear: the least worn of those that hold data, if it lags
-/// behind.
-pub fn block_to_level(candidates: impl Iterator<Item = Candidate>, wear: Wear) -> Option<Block> {
+/// behind `all` that share it.
+pub fn block_to_level(
+    candidates: impl Iterator<Item = Candidate>,
+    wear: Wear,
+    all: impl IntoIterator<Item = u32>,
+) -> Option<Block> {
     let least = candidates.min_by_key(|candidate| (candidate.erases, candidate.closed, candidate.block))?;
-    wear.lags(least.erases).then_some(least.block)
+    wear.lags(least.erases, all).then_some(least.block)
 }
 
 #[cfg(test)]
@@ -227,7 +241,18 @@ mod tests {
     #[test]
     fn the_least_worn_block_moves_when_it_lags() {
         let blocks = [candidate(1, 5, 7, 12), candidate(2, 63, 9, 10), candidate(3, 63, 8, 10)];
-        assert_eq!(block_to_level(blocks.into_iter(), Wear { mean: 14, threshold: 7 }), Some(Block(3)));
-        assert_eq!(block_to_level(blocks.into_iter(), Wear { mean: 13, threshold: 7 }), None);
+        let level = |mean, all: &[u32]| {
+            block_to_level(blocks.into_iter(), Wear { mean, threshold: 7 }, all.iter().copied())
+        };
+        assert_eq!(level(14, &[]), Some(Block(3)));
+        assert_eq!(level(13, &[]), None);
+        // Many are ahead, or one.
+        let mut all = [10; 40];
+        all[7] = 100;
+        assert_eq!(level(13, &all), None);
+        all[9] = 16;
+        assert_eq!(level(13, &all), None);
+        all[9] = 17;
+        assert_eq!(level(13, &all), Some(Block(3)));
     }
 }

@@ -270,8 +270,10 @@ impl<H: FlashHardware> PageVolume<H> {
             }
         }
         let wear = self.wear_of_levelled();
-        let is_to_go =
-            |block: Block| self.blocks.info(block).failing || wear.lags(self.blocks.erase_count(block));
+        let is_to_go = |block: Block| {
+            self.blocks.info(block).failing
+                || wear.lags(self.blocks.erase_count(block), self.levelled_counts())
+        };
         let pair_is_to_go = |a: Block| is_to_go(a) || self.map.twins.get(&a).copied().is_some_and(is_to_go);
         let mut kept: Vec<Vec<u32>> = Vec::new();
         for (block, indexes) in of_pair {

@@ -306,7 +306,7 @@ impl<H: FlashHardware> PageVolume<H> {
             self.close_lagging(wear)?;
             let open: Vec<Block> = self.open_blocks().collect();
             let candidates = self.blocks.candidates(|block| open.contains(&block));
-            let Some(block) = gc::block_to_level(candidates, wear) else {
+            let Some(block) = gc::block_to_level(candidates, wear, self.levelled_counts()) else {
                 return Ok(());
             };
             // The blocks of the coldest stream are the most worn ones.
@@ -319,7 +319,7 @@ impl<H: FlashHardware> PageVolume<H> {
     fn close_lagging(&mut self, wear: gc::Wear) -> Result<()> {
         for class in 0..self.layout.classes {
             if let Some(block) = self.open[usize::from(class)]
-                && wear.lags(self.blocks.erase_count(block))
+                && wear.lags(self.blocks.erase_count(block), self.levelled_counts())
             {
                 self.close_early(class, block)?;
             }

@@ -229,11 +229,17 @@ impl<H: FlashHardware> PageVolume<H> {
         }
     }
 
-    /// How worn the blocks are that take part in levelling.
+    /// The erase counts of the blocks that take part in levelling.
+    pub(super) fn levelled_counts(&self) -> impl Iterator<Item = u32> + '_ {
+        let levelled = self.blocks.iter().filter(|&block| self.takes_part_in_levelling(block));
+        levelled.map(|block| self.blocks.erase_count(block))
+    }
+
+    /// How worn these are.
     pub(super) fn wear_of_levelled(&self) -> gc::Wear {
         let (mut sum, mut count) = (0, 0);
-        for block in self.blocks.iter().filter(|&block| self.takes_part_in_levelling(block)) {
-            sum += u64::from(self.blocks.erase_count(block));
+        for erases in self.levelled_counts() {
+            sum += u64::from(erases);
             count += 1;
         }
         gc::Wear { mean: sum.checked_div(count).unwrap_or(0) as u32, threshold: self.wear.threshold }
