@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use nandimg::check::{Checked, page};
+use nandimg::flash::faults::{Cut, Faulty};
 use nandimg::flash::sim::SimFlash;
 use nandimg::flash::{Block, FlashHardware, Geometry, PageAddr};
 use nandimg::ftl::Volume;
@@ -183,6 +184,112 @@ fn nothing_that_was_not_committed_comes_back_as_committed() {
             assert!(found <= newest.unwrap_or(0), "seed {seed}: logical page {logical}");
         }
         assert!(codes(&mended).contains(&"rebuilt-unconfirmed"), "{:?}", codes(&mended));
+    }
+}
+
+#[test]
+fn nothing_that_was_rolled_back_comes_back() {
+    let mut rolled_back = 0;
+    for seed in 0..30 {
+        let mut filled = Filled::new(64, seed);
+        filled.fill();
+        filled.overwrite(100 + seed);
+        let (committed, commits) = (filled.model.clone(), filled.volume.commits());
+        // Blocks are closed that the rollback leaves without a page that counts.
+        (0..40 + seed).for_each(|logical| filled.write(logical));
+        filled.volume.rollback();
+        if filled.volume.commits() == commits {
+            assert!((0..40).all(|l| Filled::read(&filled.volume, l, filled.version)
+                == Some(committed[l as usize].unwrap_or(0))));
+            rolled_back += 1;
+        }
+        // What is too large for the free blocks is committed in parts.
+        for (logical, held) in filled.model.iter_mut().enumerate() {
+            *held = Filled::read(&filled.volume, logical as u64, filled.version);
+        }
+        filled.write(90);
+        filled.volume.sync().unwrap();
+        filled.volume.end().unwrap();
+        assert_not_newer(filled, &format!("seed {seed}"));
+    }
+    assert!(rolled_back > 10, "{rolled_back}");
+}
+
+/// Without its metadata, a rebuilt volume holds nothing newer than what was committed.
+fn assert_not_newer(filled: Filled, what: &str) {
+    let Filled { volume, version, model, .. } = filled;
+    let mut chip = volume.into_flash();
+    wipe(&mut chip, &ALL_METADATA);
+    let (volume, _) = repair(chip);
+    for (logical, newest) in model.iter().enumerate() {
+        let found = Filled::read(&volume, logical as u64, version).expect("it reads");
+        assert!(found <= newest.unwrap_or(0), "{what}: logical page {logical} was not committed");
+    }
+}
+
+/// The number that a page of 2 KiB is filled with.
+fn number(volume: &PageVolume<SimFlash>, logical: u64) -> u64 {
+    let mut page = [0; 2048];
+    volume.read(logical * 2048, &mut page).unwrap();
+    let (words, _) = page.as_chunks::<8>();
+    assert!(words.iter().all(|word| *word == words[0]));
+    u64::from_le_bytes(words[0])
+}
+
+/// Write so often, then cut a transaction short that a checkpoint commits; cuts, and how many undid it.
+fn cut_before_the_anchor(writes: u64) -> (u32, u32) {
+    let mut chip = SimFlash::new(Geometry::new(2048, 0, 16384, 200).unwrap());
+    FormatPlan::new(&chip, &FormatOptions::default()).unwrap().execute(&mut chip).unwrap();
+    let mut volume = PageVolume::mount(chip, &Mount::default()).unwrap();
+    let changes = volume.layout().most_changes() + 10;
+    let filled = |number: u64| number.to_le_bytes().repeat(256);
+    // Few pages are stored, so that the transaction fits; they are written often.
+    volume.set_len((changes + 20) * 2048).unwrap();
+    for n in 0..writes {
+        volume.write(n * 7 % 60 * 2048, &filled(1)).unwrap();
+        if n % 3 == 0 {
+            volume.sync().unwrap();
+        }
+    }
+    let prepared = volume.close().unwrap();
+    let transaction = |chip: &mut Faulty<SimFlash>| {
+        let mut volume = PageVolume::mount(chip, &Mount::default())?;
+        (0..changes).try_for_each(|logical| volume.write(logical * 2048, &filled(2)))?;
+        volume.sync()
+    };
+    let mut uncut = Faulty::new(prepared.clone());
+    transaction(&mut uncut).unwrap();
+    let (mut cuts, mut undone) = (0, 0);
+    for n in uncut.operations() - 100..uncut.operations() {
+        let mut chip = Faulty::new(prepared.clone());
+        chip.cut_power_after(n, Cut::NotDone);
+        let _ = transaction(&mut chip);
+        assert!(chip.is_off());
+        cuts += 1;
+        let mut volume = PageVolume::mount(chip.inner().clone(), &Mount::default()).unwrap();
+        if number(&volume, 0) == 2 {
+            continue;
+        }
+        undone += 1;
+        volume.write((changes + 1) * 2048, &filled(3)).unwrap();
+        let mut chip = volume.close().unwrap();
+        for page in chip.data_mut().chunks_mut(2048) {
+            if open(page).is_ok_and(|(head, _)| ALL_METADATA.contains(&head.kind)) {
+                page.fill(0xFF);
+            }
+        }
+        let (volume, _) = repair(chip);
+        let newer = (0..changes).find(|&logical| number(&volume, logical) == 2);
+        assert_eq!(newer, None, "cut at {n}: this page was not committed");
+    }
+    (cuts, undone)
+}
+
+#[test]
+fn a_transaction_cut_short_before_its_anchor_does_not_come_back() {
+    for writes in (700..1500).step_by(61) {
+        let (cuts, undone) = cut_before_the_anchor(writes);
+        assert!(undone > 10 && undone < cuts, "{undone} of {cuts}");
     }
 }
 

@@ -73,6 +73,7 @@ impl<H: FlashHardware> PageVolume<H> {
         // not let go.
         self.blocks.hold_emptied(true);
         self.take_effect(changes);
+        self.committing = Some(self.clock);
         match self.try_checkpoint(false, true) {
             Err(_) if self.chain.failed.is_some() => self.begin_chain_anew()?,
             done => done.map_err(|error| self.in_doubt(error))?,
@@ -226,7 +227,7 @@ impl<H: FlashHardware> PageVolume<H> {
             let commit = if i == last { flags::COMMIT } else { 0 };
             let flags = flags::SNAPSHOT | self.mirrored_flag() | commit;
             let head = ChainPage { flags, ..self.body_page(Kind::Log, self.log.next) };
-            let clocks = (self.committed_clock, self.committed_clock);
+            let clocks = (self.clock_of_checkpoint(), self.clock_of_checkpoint());
             self.append_to_chain(head, Copies::Both, &|next| encode_page(next, clocks, &[], page))?;
             self.log.next += 1;
         }
@@ -237,6 +238,9 @@ impl<H: FlashHardware> PageVolume<H> {
     fn enter_force(&mut self, anchor: Anchor) -> Result<()> {
         self.sequence += 1;
         self.anchor = anchor;
+        if let Some(clock) = self.committing.take() {
+            self.confirm(clock);
+        }
         let body = self.chain.pairs.iter().position(|pair| pair[0].0 == anchor.body.0).unwrap_or(0);
         let pairs = core::mem::take(&mut self.chain.pairs);
         for (i, pair) in pairs.into_iter().enumerate() {
@@ -324,6 +328,12 @@ impl<H: FlashHardware> PageVolume<H> {
         self.layout.directory_pages(pairs) + table.div_ceil(chunk) as u32 + 1
     }
 
+    /// The host clock as of which a checkpoint is. The log and summaries say what is committed, so they do not know it before the
+    /// anchor is there.
+    fn clock_of_checkpoint(&self) -> u64 {
+        self.committing.unwrap_or(self.committed_clock)
+    }
+
     /// Write directory and block table; the anchor that points to them.
     fn write_body(&mut self) -> Result<Anchor> {
         let directory = self.map.directory_for_flash().encode();
@@ -332,7 +342,7 @@ impl<H: FlashHardware> PageVolume<H> {
         let (_, table_pages) = self.write_stream(Kind::Table, &table)?;
         Ok(Anchor {
             logical_len: self.len,
-            clock: self.committed_clock,
+            clock: self.clock_of_checkpoint(),
             body,
             directory_pages,
             table_pages,

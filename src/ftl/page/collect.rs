@@ -250,6 +250,9 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     fn purge(&mut self, block: Block) -> Result<()> {
+        if self.proof.block() == Some(block) {
+            self.prove_commit()?;
+        }
         if matches!(self.blocks.state(block), BlockState::Closed | BlockState::Listed) {
             self.collect(block)?;
             self.write_group(Group::Pending)?;

@@ -45,8 +45,8 @@ pub(super) struct Evidence {
     /// Logical length, with the host clock it belongs to.
     pub(super) length: (u64, u64),
     pub(super) versions: BTreeMap<Lpn, Vec<Version>>,
-    /// Logical pages that were given up, and when.
-    pub(super) discarded: BTreeMap<Lpn, u64>,
+    /// Ranges of logical pages that were given up, and when.
+    discards: Vec<(Lpn, Lpn, u64)>,
     /// Blocks with a summary.
     pub(super) closed: BTreeMap<Block, BlockSummary>,
     pub(super) erases: BTreeMap<Block, u32>,
@@ -126,7 +126,7 @@ impl Evidence {
     }
 
     fn add(&mut self, layout: &Layout, logical: u32, version: Version) {
-        if layout.page_addr(version.page).page < layout.data_pages() {
+        if layout.data_page(version.page.0).is_some() {
             self.versions.entry(Lpn(logical)).or_default().push(version);
         }
     }
@@ -208,10 +208,12 @@ impl Evidence {
             }
             for list in &table.lists {
                 for (page, stored) in (0..).zip(&list.pages) {
-                    let (Some(stored), true) = (stored, list.block < layout.blocks) else { continue };
-                    let page = layout.address(PageAddr { block: Block(list.block), page });
-                    let StoredPage { logical, crc, stamp } = *stored;
-                    self.add(layout, logical, Version { stamp, order: 0, page, crc, by_summary: false });
+                    let Some(StoredPage { logical, crc, stamp }) = *stored else { continue };
+                    // Past the end of the block it would be a page of the next one.
+                    if list.block < layout.blocks && page < layout.data_pages() {
+                        let page = layout.address(PageAddr { block: Block(list.block), page });
+                        self.add(layout, logical, Version { stamp, order: 0, page, crc, by_summary: false });
+                    }
                 }
             }
             return;
@@ -264,18 +266,31 @@ impl Evidence {
                 }
             }
             Record::Discard { first, count } => {
-                let end = first.saturating_add(count).min(layout.capacity_pages);
-                for logical in (first..end).map(Lpn) {
-                    let at = self.discarded.entry(logical).or_default();
-                    *at = clock.max(*at);
-                }
+                self.discards.push((Lpn(first), Lpn(first.saturating_add(count)), clock));
             }
             Record::Length(len) => self.commit(clock, len),
             Record::Bad(block) if block < layout.blocks => {
                 self.bad.insert(Block(block));
             }
-            _ => {}
+            Record::Bad(_) | Record::Lost(_) | Record::Erase(_) | Record::Session | Record::Clean { .. } => {}
         }
+    }
+
+    /// When each logical page that anything is known of was given up last.
+    pub(super) fn discarded(&self) -> BTreeMap<Lpn, u64> {
+        let mut latest_first = self.discards.clone();
+        latest_first.sort_unstable_by_key(|&(.., clock)| core::cmp::Reverse(clock));
+        let mut left: BTreeSet<Lpn> = self.versions.keys().copied().collect();
+        let mut discarded = BTreeMap::new();
+        for (first, end, clock) in latest_first {
+            // Each page leaves but once, however many ranges say so.
+            let pages: Vec<Lpn> = left.range(first..end.max(first)).copied().collect();
+            for logical in pages {
+                left.remove(&logical);
+                discarded.insert(logical, clock);
+            }
+        }
+        discarded
     }
 }
 

@@ -195,6 +195,12 @@ impl Layout {
         (block >= self.zone_blocks && block < self.blocks).then_some(Ppn(address))
     }
 
+    /// The same, if data may lie there.
+    #[must_use]
+    pub fn data_page(&self, address: u32) -> Option<Ppn> {
+        self.physical(address).filter(|&page| self.page_addr(page).page < self.data_pages())
+    }
+
     /// The block and page of a physical page.
     #[must_use]
     pub fn page_addr(&self, page: Ppn) -> PageAddr {

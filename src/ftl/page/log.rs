@@ -149,6 +149,7 @@ impl<H: FlashHardware> PageVolume<H> {
             if records.is_empty() {
                 if group == Group::Commit {
                     self.take_effect(changes);
+                    self.confirm(self.clock);
                 }
                 return if group == Group::Erases { Ok(()) } else { self.release_emptied() };
             }
@@ -181,6 +182,7 @@ impl<H: FlashHardware> PageVolume<H> {
         self.hw.sync().map_err(|error| self.in_doubt(error.into()))?;
         if group == Group::Commit {
             self.take_effect(changes);
+            self.confirm(self.clock);
         }
         // What moved away is durably elsewhere only now.
         if group == Group::Erases { Ok(()) } else { self.release_emptied() }
@@ -291,7 +293,7 @@ impl<H: FlashHardware> PageVolume<H> {
         records
     }
 
-    /// What was staged is committed.
+    /// What was staged takes effect in RAM.
     pub(super) fn take_effect(&mut self, changes: Vec<(Lpn, Change, MapEntry)>) {
         for (logical, change, old) in changes {
             if let Some(page) = physical(old, &self.layout) {
@@ -314,8 +316,13 @@ impl<H: FlashHardware> PageVolume<H> {
         }
         self.staged.pages.clear();
         self.len = self.staged.placed_len;
-        self.committed_clock = self.clock;
         self.announced.calm();
+    }
+
+    /// Flash says that all is committed up to this host clock.
+    pub(super) fn confirm(&mut self, clock: u64) {
+        self.committed_clock = clock;
+        self.to_confirm.clear();
     }
 
     /// Blocks that are not let go, even if they hold nothing: open ones, and that whose summary proves what is committed, until

@@ -271,7 +271,7 @@ fn entry_of(entries: &Entries, within: usize) -> MapEntry {
 /// The physical page an entry points to, if it is one.
 pub(super) fn physical(entry: MapEntry, layout: &Layout) -> Option<Ppn> {
     match entry {
-        MapEntry::At { address, .. } => layout.physical(address),
+        MapEntry::At { address, .. } => layout.data_page(address),
         _ => None,
     }
 }

@@ -142,6 +142,8 @@ pub struct PageVolume<H> {
     coming: u32,
     /// Blocks whose summaries may name pages that were never committed.
     tainted: BTreeSet<Block>,
+    /// Those whose summaries name pages that are staged, or were until something took their place.
+    to_confirm: BTreeSet<Block>,
     proof: Proof,
     /// Blocks that the chip marks as bad.
     marked: BTreeSet<Block>,
@@ -151,6 +153,8 @@ pub struct PageVolume<H> {
     len: u64,
     committed_clock: u64,
     clock: u64,
+    /// The host clock that the next anchor commits, where that is what a transaction takes effect by.
+    committing: Option<u64>,
     /// Pages the host has written since all that changed was written into the map.
     host_pages_since_map: u64,
     wear: WearPolicy,
@@ -283,6 +287,9 @@ impl<H: FlashHardware> Volume for PageVolume<H> {
 
     fn write(&mut self, offset: u64, data: &[u8]) -> Result<()> {
         self.check_write(offset, data.len() as u64)?;
+        if data.is_empty() {
+            return Ok(());
+        }
         self.or_rollback(|volume| volume.stage_write(offset, data))
     }
 

@@ -298,12 +298,14 @@ impl<H: FlashHardware> PageVolume<H> {
             staged: Staged::clean(replayed.len),
             coming: 0,
             tainted: BTreeSet::new(),
+            to_confirm: BTreeSet::new(),
             proof,
             marked: BTreeSet::new(),
             failing: false,
             len: replayed.len,
             clock: replayed.clock,
             committed_clock: replayed.clock,
+            committing: None,
             wear: options.wear.unwrap_or(wear),
             host_pages_since_map: 0,
             levelled_at: 0,
@@ -370,7 +372,7 @@ impl<H: FlashHardware> PageVolume<H> {
 
     fn why_read_only(&self) -> Option<String> {
         if !self.has_table {
-            return None;
+            return Some("it was mounted without its block table, to be read only".to_string());
         }
         if self.good_zone_blocks().count() < 2 {
             return Some(match self.too_few_anchor_blocks() {

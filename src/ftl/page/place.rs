@@ -292,6 +292,9 @@ impl<H: FlashHardware> PageVolume<H> {
         if let Some(before) = self.proof.closed(block, self.committed_clock, uncommitted as u64) {
             self.blocks.note_emptied(before);
         }
+        if uncommitted > 0 {
+            self.to_confirm.insert(block);
+        }
         let now = self.clock;
         self.blocks.set_state(block, BlockState::Closed);
         self.blocks.info_mut(block).closed = now;
@@ -306,6 +309,7 @@ impl<H: FlashHardware> PageVolume<H> {
     pub(super) fn erase_or_retire(&mut self, block: Block) -> Result<bool> {
         let erased = erase(&mut self.hw, block);
         self.tainted.remove(&block);
+        self.to_confirm.remove(&block);
         self.or_bad(block, erased)
     }
 

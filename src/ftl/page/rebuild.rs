@@ -30,8 +30,6 @@ pub struct Rebuilt {
     pub older: Vec<(Lpn, PageAddr)>,
     /// Versions that are not known to have been committed, and are left out.
     pub unconfirmed: Vec<(Lpn, PageAddr)>,
-    /// Discards are only known from the log: what was discarded before may be back.
-    pub discards_known: u64,
 }
 
 impl Rebuilt {
@@ -101,7 +99,7 @@ fn gather<H: FlashHardware>(hw: &H) -> Result<(Layout, Evidence)> {
 /// Choose for each logical page the newest version that was committed, and hold it against what is really there.
 fn choose<H: FlashHardware>(hw: &H, layout: &Layout, evidence: &Evidence) -> Result<Choice> {
     let mut choice = Choice { report: Rebuilt::default(), map: BTreeMap::new(), tainted: BTreeSet::new() };
-    choice.report.discards_known = evidence.discarded.len() as u64;
+    let discarded = evidence.discarded();
     let mut data = vec![0; layout.page_size as usize];
     for (&logical, versions) in &evidence.versions {
         if logical.0 >= layout.capacity_pages {
@@ -115,7 +113,7 @@ fn choose<H: FlashHardware>(hw: &H, layout: &Layout, evidence: &Evidence) -> Res
                 choice.tainted.extend(evidence.closed.contains_key(&at.block).then_some(at.block));
                 continue;
             }
-            if evidence.discarded.get(&logical).is_some_and(|&clock| version.stamp <= clock) {
+            if discarded.get(&logical).is_some_and(|&clock| version.stamp <= clock) {
                 break;
             }
             let whole = is_whole(hw, layout, version, &mut data)?;

@@ -277,8 +277,7 @@ impl Replayed {
 
     /// A page was programmed; what is wrong with that, if anything.
     fn written(&mut self, address: u32, written: Written, stamp: u64) -> Option<String> {
-        let at = self.layout.physical(address).map(|page| self.layout.page_addr(page));
-        let Some(at) = at.filter(|at| at.page < self.layout.data_pages()) else {
+        let Some(at) = self.layout.data_page(address).map(|page| self.layout.page_addr(page)) else {
             return Some(format!("it writes to page address {address}"));
         };
         if written.logical >= self.layout.capacity_pages {

@@ -5,10 +5,10 @@ use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::PageVolume;
 use super::layout::{Lpn, Ppn};
 use super::log::Group;
 use super::map::physical;
-use super::{PageVolume, Session};
 use crate::error::{Error, Result};
 use crate::flash::FlashHardware;
 use crate::onflash::paged::map::MapEntry;
@@ -346,11 +346,8 @@ impl<H: FlashHardware> PageVolume<H> {
             let block = self.layout.block_of(page);
             self.forget(page);
             self.blocks.drop_staged(block);
-            if !self.blocks.lists.contains_key(&block) {
-                // Its summary names pages that were never committed.
-                self.tainted.insert(block);
-            }
         }
+        self.tainted.append(&mut self.to_confirm);
         self.staged = Staged::clean(self.len);
     }
 
@@ -364,9 +361,7 @@ impl<H: FlashHardware> PageVolume<H> {
         }
         self.commits += 1;
         // The write has taken effect; what fails from here on shows at the next one.
-        match self.tidy_up() {
-            Err(error) if self.session == Session::Active && self.read_only.is_none() => Err(error),
-            _ => Ok(()),
-        }
+        let _ = self.tidy_up();
+        Ok(())
     }
 }

@@ -176,10 +176,8 @@ impl<H: FlashHardware> PageVolume<H> {
                 Ok(MapEntry::Unmapped) => {}
                 Ok(MapEntry::Lost) => content.lost.push(logical),
                 Ok(entry @ MapEntry::At { address, crc }) => match physical(entry, &self.layout) {
-                    Some(page) if self.layout.page_addr(page).page < self.layout.data_pages() => {
-                        content.stored.push(StoredAt { page, logical, crc });
-                    }
-                    _ => content.misplaced.push((logical, address)),
+                    Some(page) => content.stored.push(StoredAt { page, logical, crc }),
+                    None => content.misplaced.push((logical, address)),
                 },
                 Err(MapError::Damaged(reason)) => content.damaged.push((index, reason)),
                 Err(MapError::Flash(error)) => return Err(error.into()),

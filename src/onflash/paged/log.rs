@@ -281,7 +281,10 @@ impl Record {
                 out.put_u16(announced.len() as u16);
                 announced.iter().for_each(|&block| out.put_u32(block));
             }
-            _ => put_tag(out, SESSION, 0),
+            Self::Session => put_tag(out, SESSION, 0),
+            Self::Extent { .. } | Self::Lost(_) | Self::Erase(_) => {
+                debug_assert!(false, "these are cut where a page ends")
+            }
         }
     }
 
