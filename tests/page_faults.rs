@@ -8,9 +8,11 @@ mod paged;
 use std::collections::{BTreeMap, BTreeSet};
 
 use nandimg::Error;
-use nandimg::flash::faults::{LatentFault, Tearable};
+use nandimg::flash::faults::{Faulty, LatentFault, Tearable};
+use nandimg::flash::sim::SimFlash;
 use nandimg::flash::{Block, FlashHardware, Geometry, Operation, PageAddr};
-use nandimg::ftl::page::{Lpn, Mount, PageVolume};
+use nandimg::ftl::any::FormatOptions;
+use nandimg::ftl::page::{FormatPlan, Lpn, Mount, PageVolume};
 use nandimg::ftl::{BlockUse, Volume};
 use nandimg::onflash::paged::head::{Head, Kind, open, seal};
 use nandimg::onflash::paged::map::MapEntry;
@@ -589,5 +591,22 @@ fn the_same_operations_give_the_same_bytes() {
         assert!(again.inner().data() == b.inner().data());
         let plain = formatted(geometry, &[]);
         assert!(plain.inner().data() == formatted(geometry, &[]).inner().data());
+    }
+}
+
+/// A chip that held blocks of another size is erased whole; a block that fails at that is bad from then on.
+#[test]
+fn a_fresh_volume_is_laid_around_blocks_that_cannot_be_erased() {
+    for block in [0, 1, 5, 20, 47] {
+        let mut chip = Faulty::new(SimFlash::new(geometry(256, 8, 48)));
+        chip.latent_mut().add(LatentFault { block, on: Operation::Erase, after: 0 });
+        let options = FormatOptions { afresh: true, ..FormatOptions::default() };
+        FormatPlan::new(&chip, &options).unwrap().execute(&mut chip).unwrap();
+        let mut volume = mount(chip);
+        assert_eq!(volume.bad_blocks(), [Block(block)]);
+        let mut expected = vec![0; 3000];
+        volume.write(0, &expected).unwrap();
+        overwrite(&mut volume, &mut expected, &mut SplitMix64::new(1), 50).unwrap();
+        assert_same(&content(&volume), &expected, "it can be written");
     }
 }

@@ -300,19 +300,20 @@ fn change_anchor(payload: Vec<u8>, blocks: u32, rng: &mut SplitMix64) -> Vec<u8>
 
 fn change_log(payload: Vec<u8>, blocks: u32, rng: &mut SplitMix64) -> Vec<u8> {
     let Ok(mut page) = LogPage::decode(&payload) else { return payload };
+    let (mut repeated, mut records) = (page.repeated.decode(), page.records.decode());
     match rng.below(10) {
         0 => page.clock = extreme(rng, page.clock),
         1 => page.before = extreme(rng, page.before),
-        2 => std::mem::swap(&mut page.records, &mut page.repeated),
-        3 => page.records.clear(),
-        4 => page.repeated = page.records.clone(),
-        5..8 if !page.records.is_empty() => {
-            let index = rng.below(page.records.len() as u64) as usize;
-            change_record(&mut page.records[index], blocks, rng);
+        2 => std::mem::swap(&mut records, &mut repeated),
+        3 => records.clear(),
+        4 => repeated = records.clone(),
+        5..8 if !records.is_empty() => {
+            let index = rng.below(records.len() as u64) as usize;
+            change_record(&mut records[index], blocks, rng);
         }
         _ => {
             let record = any_record(blocks, rng);
-            if rng.below(2) == 0 { page.records.insert(0, record) } else { page.records.push(record) }
+            if rng.below(2) == 0 { records.insert(0, record) } else { records.push(record) }
         }
     }
     let encode = |records: Vec<Record>| {
@@ -324,7 +325,7 @@ fn change_log(payload: Vec<u8>, blocks: u32, rng: &mut SplitMix64) -> Vec<u8> {
         }
         out
     };
-    encode_page(page.next, (page.before, page.clock), &encode(page.repeated), &encode(page.records))
+    encode_page(page.next, (page.before, page.clock), &encode(repeated), &encode(records))
 }
 
 fn change_record(record: &mut Record, blocks: u32, rng: &mut SplitMix64) {

@@ -159,7 +159,8 @@ impl Engine for PageMapped {
 }
 
 fn kind_of_log_page(flags: u8, page: &LogPage) -> &'static str {
-    let holds = |what: fn(&Record) -> bool| page.records.iter().any(what);
+    let records = page.records.decode();
+    let holds = |what: fn(&Record) -> bool| records.iter().any(what);
     if holds(|record| matches!(record, Record::Clean { .. })) {
         "log, clean end"
     } else if holds(|record| matches!(record, Record::Session)) {

@@ -11,7 +11,7 @@ use super::zone::LAST_NUMBER;
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashHardware, PageAddr, marked_blocks};
 use crate::onflash::paged::head::Kind;
-use crate::onflash::paged::log::{LogPage, Record, flags};
+use crate::onflash::paged::log::{LogPage, Record, Records, flags};
 use crate::onflash::paged::tables::{BlockState, BlockTable, decode_chunk};
 use crate::onflash::paged::{MAX_CLOCK, StoredPage};
 
@@ -229,7 +229,7 @@ impl Evidence {
                     return None;
                 }
                 let (records, clock) = (page.repeated.clone(), page.before);
-                Some((before, LogPage { records, clock, repeated: Vec::new(), ..page.clone() }))
+                Some((before, LogPage { records, clock, repeated: Records::default(), ..page.clone() }))
             })
             .collect();
         log.extend(repeated.into_iter().map(|(number, page)| (number, (flags::COMMIT, page))));
@@ -240,10 +240,10 @@ impl Evidence {
                 group.clear();
             }
             next = number.checked_add(1);
-            group.extend(page.records);
+            group.push(page.records);
             if flags & flags::COMMIT != 0 {
                 self.committed = self.committed.max(page.clock);
-                for record in core::mem::take(&mut group) {
+                for record in core::mem::take(&mut group).iter().flat_map(Records::decode) {
                     let moved = matches!(record, Record::Extent { moved: true, .. });
                     self.take_record(
                         layout,

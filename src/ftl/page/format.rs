@@ -26,6 +26,7 @@ use crate::ftl::Volume;
 use crate::ftl::any::{FormatOptions, ReservedBlocks};
 use crate::ftl::block::Survey;
 use crate::ftl::block::slots::SlotId;
+use crate::ftl::erase::erase;
 use crate::ftl::gc::Heat;
 use crate::ftl::wear::WearPolicy;
 use crate::onflash::paged::NO_PAGE;
@@ -161,8 +162,18 @@ impl FormatPlan {
             }
         }
         if self.afresh {
-            for block in hw.geometry().iter_blocks().filter(|block| !self.bad.contains(block)) {
-                hw.erase(block)?;
+            for block in hw.geometry().iter_blocks() {
+                if self.bad.contains(&block) {
+                    continue;
+                }
+                match erase(hw, block) {
+                    Ok(()) => {}
+                    Err(error) if error.is_block_failure() => {
+                        hw.mark_bad(block)?;
+                        self.bad.insert(block);
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             }
         }
         let id = self.previous.volume.map_or_else(|| volume_id(&self.layout), |id| id.wrapping_add(1));

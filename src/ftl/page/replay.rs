@@ -12,7 +12,7 @@ use super::walk::{LogSlot, Walker};
 use crate::error::Result;
 use crate::flash::{Block, FlashHardware};
 use crate::onflash::paged::head::Head;
-use crate::onflash::paged::log::{LogPage, OpenBlock, Record, Written, flags};
+use crate::onflash::paged::log::{LogPage, OpenBlock, Record, Records, Written, flags};
 use crate::onflash::paged::map::MapEntry;
 use crate::onflash::paged::tables::BlockState;
 use crate::onflash::paged::{NO_PAGE, StoredPage};
@@ -57,8 +57,8 @@ pub(super) struct Replayed {
     discardable: u64,
 }
 
-/// Records of a group that is not complete yet.
-type Group = Vec<Record>;
+/// What the pages say of a group that is not complete yet.
+type Group = Vec<Records>;
 
 impl Replayed {
     pub(super) fn new(
@@ -166,7 +166,7 @@ impl Replayed {
             if head.number == self.next_log + 1 && !page.repeated.is_empty() {
                 self.next_log += 1;
                 self.pages += 1;
-                self.apply(hw, page.repeated.clone(), page.before)?;
+                self.apply(hw, &[page.repeated.clone()], page.before)?;
             }
             if head.number == self.next_log {
                 self.next_log += 1;
@@ -184,31 +184,31 @@ impl Replayed {
         page: LogPage,
         group: &mut Group,
     ) -> Result<()> {
-        group.extend(page.records);
+        group.push(page.records);
         self.mirrored = head.flags & flags::MIRRORED != 0;
         if head.flags & flags::COMMIT == 0 {
             return Ok(());
         }
         let records = core::mem::take(group);
         if head.flags & flags::SNAPSHOT == 0 {
-            return self.apply(hw, records, page.clock);
+            return self.apply(hw, &records, page.clock);
         }
         // The block table counts these pages where they are already.
         let blocks = self.blocks.take();
-        let applied = self.apply(hw, records, page.clock);
+        let applied = self.apply(hw, &records, page.clock);
         self.blocks = blocks;
         self.discards = false;
         applied
     }
 
-    fn apply<H: FlashHardware>(&mut self, hw: &H, records: Vec<Record>, clock: u64) -> Result<()> {
+    fn apply<H: FlashHardware>(&mut self, hw: &H, group: &[Records], clock: u64) -> Result<()> {
         if clock < self.clock || clock > crate::onflash::paged::MAX_CLOCK {
             self.damage = Some(format!("the host clock goes from {} to {clock}", self.clock));
             return Ok(());
         }
         let before = core::mem::replace(&mut self.clock, clock);
         self.emptied_last.clear();
-        for record in records {
+        for record in group.iter().flat_map(Records::decode) {
             if let Some(wrong) = self.apply_record(hw, record, before)? {
                 self.damage.get_or_insert(format!("log page {}: {wrong}", self.next_log - 1));
                 return Ok(());

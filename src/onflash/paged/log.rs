@@ -99,9 +99,33 @@ pub struct LogPage {
     /// The host clock once it has.
     pub clock: u64,
     /// The records of the log page before it, where that one has no twin.
-    pub repeated: Vec<Record>,
+    pub repeated: Records,
     /// Its own records.
-    pub records: Vec<Record>,
+    pub records: Records,
+}
+
+/// Records as they are on flash, known to be whole: kept like that they take no more room than there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Records(Vec<u8>);
+
+impl Records {
+    /// # Errors
+    /// When a record is cut short, or none that is known.
+    pub fn check(bytes: &[u8]) -> Result<Self, PageError> {
+        decode_records(bytes).map(|_| Self(bytes.to_vec()))
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What they say.
+    #[must_use]
+    pub fn decode(&self) -> Vec<Record> {
+        decode_records(&self.0).unwrap_or_default()
+    }
 }
 
 /// Bytes that records may take in a page of `page_size` bytes.
@@ -156,8 +180,8 @@ impl LogPage {
             next,
             before,
             clock,
-            repeated: decode_records(repeated)?,
-            records: decode_records(fields.0)?,
+            repeated: Records::check(repeated)?,
+            records: Records::check(fields.0)?,
         })
     }
 }
@@ -283,7 +307,7 @@ impl Record {
             }
             Self::Session => put_tag(out, SESSION, 0),
             Self::Extent { .. } | Self::Lost(_) | Self::Erase(_) => {
-                debug_assert!(false, "these are cut where a page ends")
+                debug_assert!(false, "these are cut where a page ends");
             }
         }
     }
