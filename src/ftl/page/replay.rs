@@ -166,7 +166,7 @@ impl Replayed {
             if head.number == self.next_log + 1 && !page.repeated.is_empty() {
                 self.next_log += 1;
                 self.pages += 1;
-                self.apply(hw, &[page.repeated.clone()], page.before)?;
+                self.apply(hw, core::slice::from_ref(&page.repeated), page.before)?;
             }
             if head.number == self.next_log {
                 self.next_log += 1;
@@ -387,13 +387,21 @@ mod tests {
         }
     }
 
+    fn group(records: &[Record]) -> [Records; 1] {
+        let mut bytes = Vec::new();
+        for record in records {
+            assert_eq!(record.clone().put(&mut bytes, 4096), None);
+        }
+        [Records::check(&bytes).expect("records that are whole")]
+    }
+
     #[track_caller]
     fn assert_wrong(prepare: &[Record], record: Record, why: &str) {
         let (chip, mut replayed) = fresh();
         replayed.blocks.as_mut().expect("a table").set_state(Block(20), BlockState::Chain);
-        replayed.apply(&chip, prepare.to_vec(), 6).expect("a chip in RAM reads");
+        replayed.apply(&chip, &group(prepare), 6).expect("a chip in RAM reads");
         assert_eq!(replayed.damage, None);
-        replayed.apply(&chip, Vec::from([record]), 7).expect("a chip in RAM reads");
+        replayed.apply(&chip, &group(&[record]), 7).expect("a chip in RAM reads");
         let damage = replayed.damage.expect("the record cannot be");
         assert!(damage.contains(why), "{damage}");
     }
@@ -432,7 +440,7 @@ mod tests {
     #[test]
     fn the_clock_does_not_go_back() {
         let (chip, mut replayed) = fresh();
-        replayed.apply(&chip, Vec::new(), 4).expect("a chip in RAM reads");
+        replayed.apply(&chip, &[], 4).expect("a chip in RAM reads");
         assert!(replayed.damage.is_some_and(|damage| damage.contains("from 5 to 4")));
     }
 }
