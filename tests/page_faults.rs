@@ -19,8 +19,8 @@ use nandimg::onflash::paged::map::MapEntry;
 use nandimg::prng::SplitMix64;
 
 use paged::{
-    Chip, Paged, Replay, Used, assert_same, check_books, content, formatted, geometry, metadata_pages, mount,
-    overwrite, read_only, used,
+    Chip, Paged, Replay, Used, assert_same, bytes, check_books, content, formatted, geometry, metadata_pages,
+    mount, overwrite, read_only, used,
 };
 
 const MIRROR: Mount = Mount {
@@ -162,6 +162,33 @@ fn any_block_may_become_unreadable() {
             let volume = mount(volume.into_flash());
             check_pages(&volume, &expected, &lost, block);
             check_books(&volume);
+        }
+    }
+}
+
+/// A session begins in the pair of blocks after the one that the last ended in: the log leads over the damaged one.
+#[test]
+fn any_block_may_become_unreadable_after_any_session() {
+    for geometry in [small(), larger()] {
+        let mut rng = SplitMix64::new(3);
+        let mut expected = bytes(&mut rng, 3000);
+        let mut volume = mount(formatted(geometry, &[]));
+        volume.write(0, &expected).unwrap();
+        volume.end().unwrap();
+        for session in 1..=12 {
+            let chip = volume.into_flash();
+            let healthy = mount(chip.clone());
+            for block in blocks(geometry) {
+                let _replay = Replay(format!("{block} of {geometry:?} after session {session}"));
+                let mut chip = chip.clone();
+                // Its pages that were never programmed, too.
+                chip.latent_mut().add(LatentFault { block: block.0, on: Operation::Read, after: 0 });
+                let lost = pages_in(&healthy, block);
+                check_pages(&mount(chip), &expected, &lost, block);
+            }
+            volume = mount(chip);
+            overwrite(&mut volume, &mut expected, &mut rng, 1 + session % 4).unwrap();
+            volume.end().unwrap();
         }
     }
 }

@@ -122,9 +122,8 @@ impl Replayed {
             self.newer |= newer;
             // A pair that was not begun holds what it held before.
             let begun = walker.slot > 0;
-            // A clean end is followed by nothing; else damage has to be told from a tail.
-            if self.clean.is_some() && (erased || !begun) {
-                // The next session begins in the next pair.
+            if self.clean.is_some() {
+                // The next session begins in the next pair, whatever has become of this one.
                 let mut ahead = walker.clone();
                 if begun && ahead.jump() {
                     // Read once: a torn page may not read twice.
@@ -135,7 +134,10 @@ impl Replayed {
                         continue;
                     }
                 }
-                return Ok(());
+                // A clean end is followed by nothing; else damage has to be told from a tail.
+                if erased || !begun {
+                    return Ok(());
+                }
             }
             self.torn |= begun && !erased && !newer;
             let mut ahead = walker.clone();
