@@ -209,7 +209,7 @@ fn blind_writes(volume: &mut Paged, expected: &mut [u8], rng: &mut SplitMix64, w
     let mut written = BTreeSet::new();
     for _ in 0..writes {
         let logical = rng.below(whole as u64);
-        let data = paged::bytes(rng, size as u64);
+        let data = bytes(rng, size as u64);
         volume.write(logical * size as u64, &data).unwrap();
         expected[logical as usize * size..][..size].copy_from_slice(&data);
         written.insert(logical as u32);
@@ -522,7 +522,7 @@ impl Gone {
             Self::Unreadable => chip.set_unreadable(at),
             Self::Erased => chip.inner_mut().overwrite(at, &vec![0xFF; size as usize]).unwrap(),
             Self::Garbage => {
-                let garbage = paged::bytes(&mut SplitMix64::new(7), size.into());
+                let garbage = bytes(&mut SplitMix64::new(7), size.into());
                 chip.inner_mut().overwrite(at, &garbage).unwrap();
             }
         }
