@@ -149,7 +149,7 @@ fn content_of(survey: &Survey) -> Content {
     if let Some(found) = survey.volumes.first() {
         let name = mapping_of(found.format).name();
         let why = match survey.volumes.len() {
-            1 => "its metadata is whole".to_string(),
+            1 => "whole metadata shows it".to_string(),
             several => format!("its metadata fits {several} geometries"),
         };
         return (Some(name), Some(format!("a {name}-mapped volume")), Some(found.start()), Some(why));

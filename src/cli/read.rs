@@ -66,12 +66,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
             "read --json prints its report on standard output: give -o FILE for the data",
         ));
     }
-    if output.is_none() && io::stdout().is_terminal() && !args.force {
-        return Err(Failure::new(
-            Kind::Usage,
-            "the data is binary and standard output is a terminal: give -o FILE, or --force",
-        ));
-    }
+    let text_only = output.is_none() && io::stdout().is_terminal() && !args.force;
     let chip_file = chip_file_path(&args.image.image, &args.image.geometry);
     Inputs { image: &args.image.image, chip_file: chip_file.as_deref() }.refuse_as_output(output)?;
     refuse_layout_file(args.image.geometry.layout.as_deref(), output)?;
@@ -80,7 +75,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let mounted = mount(&args.image, Access::ReadOnly, &options, ui)?;
     let volume = &mounted.volume;
     let end = end_of_range(args, volume.len())?;
-    let mut transfer = Transfer::new(Sink::open(output)?, ui.json);
+    let mut transfer = Transfer::new(Sink { text_only, ..Sink::open(output)? }, ui.json);
     let stopped = transfer.run(volume, args.offset, end, args.skip_unreadable, ui);
     let stopped = stopped.and_then(|()| transfer.sink.flush());
     if let Err(failure) = &stopped
@@ -137,6 +132,8 @@ pub(super) fn describe_holes(holes: &[Hole]) -> Vec<String> {
 struct Sink<'a> {
     writer: Box<dyn Write>,
     path: Option<&'a Path>,
+    /// It is a terminal, which binary data may upset.
+    text_only: bool,
 }
 
 impl<'a> Sink<'a> {
@@ -145,7 +142,7 @@ impl<'a> Sink<'a> {
             None => Box::new(io::stdout().lock()),
             Some(file) => Box::new(File::create(file).map_err(|e| Self::failure(path, e))?),
         };
-        Ok(Self { writer, path })
+        Ok(Self { writer, path, text_only: false })
     }
 
     fn failure(path: Option<&Path>, error: io::Error) -> Failure {
@@ -156,12 +153,33 @@ impl<'a> Sink<'a> {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        if self.text_only && !is_text(bytes) {
+            return Err(Failure::new(
+                Kind::Usage,
+                "the data is binary and standard output is a terminal: give -o FILE, or --force",
+            ));
+        }
         self.writer.write_all(bytes).map_err(|e| Self::failure(self.path, e))
     }
 
     fn flush(&mut self) -> Result<(), Failure> {
         self.writer.flush().map_err(|e| Self::failure(self.path, e))
     }
+}
+
+/// Whether a part of a stream can be shown on a terminal: UTF-8 without control characters but those of plain text. It may begin
+/// and end in the middle of a character.
+fn is_text(bytes: &[u8]) -> bool {
+    let cut = bytes.iter().take(3).take_while(|&&byte| byte & 0xC0 == 0x80).count();
+    let bytes = &bytes[cut..];
+    let text = match str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) if error.error_len().is_none() => {
+            str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default()
+        }
+        Err(_) => return false,
+    };
+    !text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
 }
 
 /// Where the range to read ends.

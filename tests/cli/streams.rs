@@ -235,7 +235,7 @@ fn an_output_in_the_place_of_the_chip_file_is_refused() {
 
 #[test]
 fn binary_is_not_printed_to_a_terminal_unless_told() {
-    let bench = Bench::with_volume(b"some content");
+    let bench = Bench::with_volume(b"some content\x1b[2J");
     if !has_program("script") {
         return;
     }
@@ -248,7 +248,10 @@ fn binary_is_not_printed_to_a_terminal_unless_told() {
     );
     assert!(on_a_terminal("read a.img --force").exits(0).text().contains("some content"));
     on_a_terminal("read a.img -o out").exits(0);
-    assert_eq!(bench.bytes("out"), b"some content");
+    assert_eq!(bench.bytes("out"), b"some content\x1b[2J");
+    let text = Bench::with_volume("plain te\u{e4}xt\n".as_bytes());
+    let shown = text.shell("script -qec \"$NANDIMG read a.img\" /dev/null").exits(0);
+    assert!(shown.text().contains("plain te\u{e4}xt"), "{}", shown.text());
 }
 
 #[test]
