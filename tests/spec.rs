@@ -99,6 +99,7 @@ fn the_worked_anchor_is_what_the_text_says() {
         body: (18, 19, 1),
         directory_pages: 1,
         table_pages: 5,
+        snapshot_pages: 0,
         next_log: 9,
         page_layout: raw_pages.fingerprint,
         page_layout_name: raw_pages.name,

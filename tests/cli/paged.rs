@@ -45,6 +45,7 @@ fn anchor() -> Vec<u8> {
         body: (4, 5, 0),
         directory_pages: 1,
         table_pages: 1,
+        snapshot_pages: 0,
         next_log: 1,
         page_layout: 0,
         page_layout_name: [0; 24],

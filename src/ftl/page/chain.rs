@@ -31,6 +31,9 @@ pub(super) struct Chain {
     pub(super) upcoming: VecDeque<Pair>,
     /// Every pair that holds metadata, whether it counts or not, but for those to come.
     pub(super) pairs: Vec<Pair>,
+    /// Blocks that the log on flash goes on in, while a checkpoint is written elsewhere. Until that is in force they stay as they
+    /// are: were cut after cut to tear them, nothing would tell that from the loss of what a session wrote there.
+    pub(super) left: Vec<Block>,
     /// A block of the chain that failed: the chain has to be begun anew elsewhere.
     pub(super) failed: Option<Block>,
 }
@@ -44,6 +47,7 @@ impl Chain {
             half: false,
             upcoming: next.into_iter().collect(),
             pairs,
+            left: Vec::new(),
             failed: None,
         }
     }
@@ -155,6 +159,17 @@ impl<H: FlashHardware> PageVolume<H> {
         let bytes = seal(&head, payload, self.layout.page_size as usize);
         self.hw.program(at, &bytes).map_err(|error| self.note_chain_failure(at.block, error))?;
         Ok(address)
+    }
+
+    /// A block of the chain that is not needed any more.
+    pub(super) fn free_chain_block(&mut self, block: Block) -> Result<()> {
+        match self.blocks.info(block).failing || self.chain.failed == Some(block) {
+            true => self.retire(block),
+            false => {
+                self.blocks.set_state(block, BlockState::Free);
+                Ok(())
+            }
+        }
     }
 
     fn note_chain_failure(&mut self, block: Block, error: crate::flash::FlashError) -> Error {

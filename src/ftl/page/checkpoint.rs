@@ -3,10 +3,10 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use super::PageVolume;
 use super::chain::{ChainPage, Copies, Pair};
 use super::layout::SNAPSHOT_ENTRY;
 use super::log::{Group, Log, Pending, encode_group};
+use super::{PageVolume, Session};
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashHardware};
 use crate::ftl::gc::Heat;
@@ -122,16 +122,15 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     fn chain_anew(&mut self, with_map: bool) -> Result<()> {
+        if self.session != Session::Active && self.chain.failed.is_none() {
+            self.chain.left.extend(self.chain.upcoming.pop_front().into_iter().flatten());
+        }
         loop {
-            let failed = self.chain.failed.take();
-            if let Some(block) = failed {
-                self.blocks.info_mut(block).failing = true;
-            }
             for block in core::mem::take(&mut self.chain.upcoming).into_iter().flatten() {
-                match failed == Some(block) {
-                    true => self.retire(block)?,
-                    false => self.blocks.set_state(block, BlockState::Free),
-                }
+                self.free_chain_block(block)?;
+            }
+            if let Some(block) = self.chain.failed.take() {
+                self.blocks.info_mut(block).failing = true;
             }
             self.chain.slot = self.layout.pages_per_block;
             self.chain.half = false;
@@ -202,21 +201,16 @@ impl<H: FlashHardware> PageVolume<H> {
     fn take_back_checkpoint(&mut self, directory: Vec<u32>, pairs: usize) -> Result<()> {
         self.map.directory = directory;
         self.note_twins();
-        for block in self.chain.pairs.split_off(pairs).into_iter().flatten() {
-            if self.chain.failed == Some(block) {
-                self.retire(block)?;
-            } else {
-                self.blocks.set_state(block, BlockState::Free);
-            }
-        }
-        Ok(())
+        let taken = self.chain.pairs.split_off(pairs);
+        taken.into_iter().flatten().try_for_each(|block| self.free_chain_block(block))
     }
 
     /// Write directory, block table and, where the map was not written, the snapshot; the anchor, and pages of the snapshot.
     fn write_tables(&mut self, with_map: bool) -> Result<(Anchor, u32)> {
         let anchor = self.write_body()?;
         let snapshot = if with_map { 0 } else { self.write_snapshot()? };
-        Ok((anchor, snapshot))
+        let snapshot_pages = u16::try_from(snapshot).unwrap_or(u16::MAX);
+        Ok((Anchor { snapshot_pages, ..anchor }, snapshot))
     }
 
     /// Say where the pages lie that the map on flash does not know; how many log pages that takes.
@@ -248,14 +242,10 @@ impl<H: FlashHardware> PageVolume<H> {
                 self.chain.pairs.push(pair);
                 continue;
             }
-            for block in pair {
-                if self.blocks.info(block).failing {
-                    self.retire(block)?;
-                } else {
-                    self.blocks.set_state(block, BlockState::Free);
-                }
-            }
+            pair.into_iter().try_for_each(|block| self.free_chain_block(block))?;
         }
+        let left = core::mem::take(&mut self.chain.left);
+        left.into_iter().try_for_each(|block| self.free_chain_block(block))?;
         self.blocks.hold_emptied(false);
         self.release_emptied()
     }

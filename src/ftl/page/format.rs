@@ -239,6 +239,7 @@ impl FormatPlan {
             body: (0, 0, 0),
             directory_pages: 0,
             table_pages: 0,
+            snapshot_pages: 0,
             next_log: 1,
             page_layout: page_layout.fingerprint,
             page_layout_name: page_layout.name,

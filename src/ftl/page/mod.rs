@@ -26,6 +26,7 @@ mod log;
 mod map;
 mod mend;
 mod mount;
+mod newer;
 mod place;
 mod read;
 mod rebuild;

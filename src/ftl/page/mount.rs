@@ -12,6 +12,7 @@ use super::io::{Reading, fingerprint, read_metadata};
 use super::layout::Layout;
 use super::log::{Log, Pending};
 use super::map::Map;
+use super::newer::sign_of_newer;
 use super::place::{Announced, Proof};
 use super::replay::{CleanEnd, Replayed};
 use super::stage::Staged;
@@ -24,24 +25,24 @@ use crate::ftl::gc::Heat;
 use crate::ftl::wear::WearPolicy;
 use crate::ftl::{CopyState, MetadataCopy};
 use crate::onflash::paged::head::Kind;
-use crate::onflash::paged::log::{OpenBlock, flags};
+use crate::onflash::paged::log::OpenBlock;
 use crate::onflash::paged::tables::{BlockState, BlockTable, Directory};
 
 /// A checkpoint with its log, as it can be mounted.
-struct Loaded {
-    anchor: FoundAnchor,
-    layout: Layout,
-    replayed: Replayed,
+pub(super) struct Loaded {
+    pub(super) anchor: FoundAnchor,
+    pub(super) layout: Layout,
+    pub(super) replayed: Replayed,
     /// Pairs that hold the checkpoint's tables and the log.
-    pairs: Vec<Pair>,
+    pub(super) pairs: Vec<Pair>,
     /// The pair that the chain goes on in.
-    next: Option<Pair>,
+    pub(super) next: Option<Pair>,
     /// Copies that are not whole beside one that is.
-    damaged: Vec<(PageAddr, String)>,
+    pub(super) damaged: Vec<(PageAddr, String)>,
     /// Why there is no block table.
-    no_table: Option<String>,
+    pub(super) no_table: Option<String>,
     /// A block that cannot be read and may have held the last commit; whether it is the block's own damage.
-    lost_half: Option<(Block, bool)>,
+    pub(super) lost_half: Option<(Block, bool)>,
 }
 
 impl Loaded {
@@ -137,6 +138,13 @@ fn load<H: FlashHardware>(hw: &H, anchor: &FoundAnchor, options: &Mount) -> Resu
     }
     let mut replayed = Replayed::new(&layout, map, blocks, stated.logical_len, stated.clock, stated.next_log);
     replayed.run(hw, &mut walker, epoch)?;
+    if replayed.snapshot_pages < u32::from(stated.snapshot_pages) {
+        let number = stated.next_log + u64::from(replayed.snapshot_pages);
+        return Err(Error::Unmountable(format!(
+            "no copy of log page {number} is whole, and the checkpoint (sequence {}) counts on {} from log page {} on",
+            anchor.head.number, stated.snapshot_pages, stated.next_log
+        )));
+    }
     let may_lack_one = replayed.clean.is_none() && !replayed.mirrored;
     let lost_half = if may_lack_one { walker.lost_half()? } else { None };
     walker.leave_if_unused();
@@ -220,17 +228,17 @@ impl<H: FlashHardware> PageVolume<H> {
         let is_newest = newest == Some(loaded.anchor.head.number);
         let zone = zone_of(&survey, &loaded.anchor);
         loaded.take_counts_of(&survey);
-        let clean = match loaded.replayed.clean.take() {
-            Some(end)
-                if loaded.replayed.clean_twice
+        let end = loaded.replayed.clean.take();
+        let holds = match &end {
+            Some(end) => {
+                loaded.replayed.clean_twice
                     && !loaded.replayed.torn
-                    && prints_match(&hw, &loaded, &end)?
-                    && can_be_filled_on(&loaded.layout, &end) =>
-            {
-                Some(end)
+                    && prints_match(&hw, &loaded, end)?
+                    && can_be_filled_on(&loaded.layout, end)
             }
-            _ => None,
+            None => false,
         };
+        let clean = end.as_ref().filter(|_| holds);
         let mut findings = Findings::default();
         if let Some(reason) = fallback {
             findings.stale(reason);
@@ -238,14 +246,15 @@ impl<H: FlashHardware> PageVolume<H> {
             let sequence = loaded.anchor.head.number;
             findings.stale(format!("it is mounted as of sequence {sequence}, not the newest anchor"));
         } else if clean.is_none()
-            && let Some(reason) = newer_than(&hw, &loaded)?
+            && let Some(reason) =
+                sign_of_newer(&hw, &loaded, end.as_ref().filter(|_| loaded.replayed.clean_twice))?
         {
             findings.stale(reason);
         }
         findings.judge(&survey, &loaded, clean.is_some(), &zone);
         let mut marked = marked_blocks(&hw)?;
         marked.extend(loaded.replayed.bad.iter().copied());
-        let mut volume = Self::assemble(hw, loaded, zone, clean.as_ref(), options, &marked);
+        let mut volume = Self::assemble(hw, loaded, zone, clean, options, &marked);
         volume.merge_marks(&marked)?;
         Ok(volume.with_findings(findings, &survey, options))
     }
@@ -264,12 +273,16 @@ impl<H: FlashHardware> PageVolume<H> {
         all.append(&mut pairs);
         let has_table = replayed.blocks.is_some();
         let mut blocks = replayed.blocks.unwrap_or_else(|| Blocks::new(&layout));
-        let next =
-            next.filter(|pair| clean.is_some() && has_table && pair.iter().all(|b| !marked.contains(b)));
+        let holds_no_data = |block: &Block| {
+            !marked.contains(block)
+                && !matches!(blocks.state(*block), BlockState::Closed | BlockState::Listed)
+        };
+        let named: Vec<Block> = next.into_iter().flatten().filter(holds_no_data).collect();
+        let next = next.filter(|_| clean.is_some() && has_table && named.len() == 2);
         let mut open = vec![None; usize::from(layout.classes)];
         let mut announced = Announced::none();
         if has_table {
-            settle_states(&mut blocks, &layout, &all, next, clean, &mut open, &mut announced);
+            settle_states(&mut blocks, &layout, &all, &named, clean, &mut open, &mut announced);
         }
         let wear = WearPolicy {
             interval: u64::from(anchor.anchor.wear_interval),
@@ -277,6 +290,10 @@ impl<H: FlashHardware> PageVolume<H> {
         };
         let session = if clean.is_some() && next.is_some() { Session::Clean } else { Session::Unclean };
         let proof = Proof::by(blocks.closed_last(), replayed.clock);
+        let mut chain = Chain::at_end_of_pair(&layout, all, next);
+        if session == Session::Unclean && has_table {
+            chain.left = named;
+        }
         let mut volume = Self {
             hw,
             layout,
@@ -287,7 +304,7 @@ impl<H: FlashHardware> PageVolume<H> {
             blocks,
             open,
             announced,
-            chain: Chain::at_end_of_pair(&layout, all, next),
+            chain,
             zone,
             log: Log {
                 pages: replayed.pages,
@@ -435,12 +452,12 @@ fn settle_states(
     blocks: &mut Blocks,
     layout: &Layout,
     pairs: &[Pair],
-    next: Option<Pair>,
+    next: &[Block],
     clean: Option<&CleanEnd>,
     open: &mut [Option<Block>],
     announced: &mut Announced,
 ) {
-    let in_chain: BTreeSet<Block> = pairs.iter().chain(&next).flatten().copied().collect();
+    let in_chain: BTreeSet<Block> = pairs.iter().flatten().chain(next).copied().collect();
     for &block in &in_chain {
         if blocks.state(block) != BlockState::Bad {
             blocks.set_state(block, BlockState::Chain);
@@ -537,39 +554,6 @@ fn can_be_filled_on(layout: &Layout, end: &CleanEnd) -> bool {
     let mut seen = BTreeSet::new();
     let fits = |open: &OpenBlock| open.block < layout.blocks && open.next < layout.data_pages();
     end.open.iter().all(|open| fits(open) && seen.insert(open.block))
-}
-
-/// Whether something was written after the checkpoint in force was followed by another, whose anchor is gone; what shows it.
-fn newer_than<H: FlashHardware>(hw: &H, loaded: &Loaded) -> Result<Option<String>> {
-    let (volume, epoch) = (loaded.anchor.head.volume, loaded.anchor.head.epoch);
-    let last = loaded.pairs.last().copied().unwrap_or([Block(0); 2]);
-    for block in hw.geometry().iter_blocks().skip(loaded.layout.zone_blocks as usize) {
-        let is_ours = |reading: &Reading| match reading {
-            Reading::Whole(head, _) => head.volume == volume && head.kind != Kind::Summary,
-            _ => false,
-        };
-        let first = read_metadata(hw, PageAddr { block, page: 0 })?;
-        let later = matches!(&first, Reading::Whole(head, _) if head.epoch > epoch) && is_ours(&first);
-        if !later && !last.contains(&block) {
-            continue;
-        }
-        for at in hw.geometry().iter_pages(block) {
-            let reading = read_metadata(hw, at)?;
-            if let Reading::Whole(head, _) = &reading
-                && is_ours(&reading)
-                && head.kind == Kind::Log
-                && head.flags & flags::SNAPSHOT == 0
-                && head.epoch > epoch
-                && head.address == loaded.layout.address(at).0
-            {
-                return Ok(Some(format!(
-                    "the log of a later checkpoint is at {at} (sequence {} here, {} there), and its anchor is gone: this is an older state",
-                    epoch, head.epoch
-                )));
-            }
-        }
-    }
-    Ok(None)
 }
 
 /// What a mount found that is not as it should be.

@@ -37,6 +37,8 @@ pub(super) struct Replayed {
     /// The number of the next log page, and how many there are.
     pub(super) next_log: u64,
     pub(super) pages: u32,
+    /// Those that are a part of the checkpoint.
+    pub(super) snapshot_pages: u32,
     /// The records of the last page, where it stands in one block alone.
     pub(super) discards: bool,
     pub(super) clean: Option<CleanEnd>,
@@ -77,6 +79,7 @@ impl Replayed {
             clock,
             next_log: next,
             pages: 0,
+            snapshot_pages: 0,
             discards: false,
             clean: None,
             clean_twice: false,
@@ -188,6 +191,7 @@ impl Replayed {
     ) -> Result<()> {
         group.push(page.records);
         self.mirrored = head.flags & flags::MIRRORED != 0;
+        self.snapshot_pages += u32::from(head.flags & flags::SNAPSHOT != 0);
         if head.flags & flags::COMMIT == 0 {
             return Ok(());
         }

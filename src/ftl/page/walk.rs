@@ -99,17 +99,27 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
         let at_start = self.slot == 0;
         let begun = if at_start { self.pairs.iter().rev().nth(1) } else { Some(&self.pair) };
         for &block in begun.into_iter().flatten() {
-            if self.is_unreadable(block, 0)? && self.is_unreadable(block, 1)? {
+            if self.is_lost(block)? {
                 return Ok(Some((block, true)));
             }
         }
-        let first = self.pair[0];
-        let lost = at_start && self.is_unreadable(first, 0)? && self.is_unreadable(first, 1)?;
-        Ok(lost.then_some((first, false)))
+        let [a, b] = self.pair;
+        if !at_start || !self.is_lost(a)? {
+            return Ok(None);
+        }
+        // Of two, a cut tears one at most, and one that failed is marked.
+        let certain = self.is_lost(b)? && !self.hw.is_bad(a)? && !self.hw.is_bad(b)?;
+        Ok(Some((a, certain)))
     }
 
-    fn is_unreadable(&self, block: Block, page: u32) -> Result<bool> {
-        Ok(matches!(read_metadata(self.hw, PageAddr { block, page })?, Reading::Unreadable(_)))
+    /// Neither of its first pages can be read.
+    fn is_lost(&self, block: Block) -> Result<bool> {
+        for page in 0..2 {
+            if !matches!(read_metadata(self.hw, PageAddr { block, page })?, Reading::Unreadable(_)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// A pair that was come to, and holds nothing, is the next one still.

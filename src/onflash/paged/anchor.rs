@@ -55,6 +55,8 @@ pub struct Anchor {
     pub directory_pages: u32,
     /// Pages of the block table, which follow.
     pub table_pages: u32,
+    /// Log pages that are a part of the checkpoint, at the least: a snapshot of the changes to the map.
+    pub snapshot_pages: u16,
     /// The number that the next log page has.
     pub next_log: u64,
     /// How the raw pages of the chip are laid out: the CRC-32 of what it means, 0 where nothing is recorded.
@@ -85,7 +87,7 @@ impl Anchor {
         for n in [self.body.0, self.body.1, self.body.2, self.directory_pages, self.table_pages] {
             out.put_u32(n);
         }
-        out.put_u16(0);
+        out.put_u16(self.snapshot_pages);
         out.put_u64(self.next_log);
         out.put_u32(self.page_layout);
         out.put(&self.page_layout_name);
@@ -124,10 +126,8 @@ impl Anchor {
             body: (fields.u32()?, fields.u32()?, fields.u32()?),
             directory_pages: fields.u32()?,
             table_pages: fields.u32()?,
-            next_log: {
-                fields.u16()?;
-                fields.u64()?
-            },
+            snapshot_pages: fields.u16()?,
+            next_log: fields.u64()?,
             // An anchor may end here: then nothing is recorded.
             page_layout: fields.u32().unwrap_or(0),
             page_layout_name: fields

@@ -59,6 +59,7 @@ impl Shape {
             body: (10, 11, 0),
             directory_pages: 1,
             table_pages: 1,
+            snapshot_pages: 0,
             page_layout: 0,
             page_layout_name: [0; 24],
             next_log: 1,

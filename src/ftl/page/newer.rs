@@ -1,0 +1,143 @@
+//! What shows that something was committed after the state that the newest log leads to.
+
+use alloc::format;
+use alloc::string::String;
+
+use super::io::{Reading, fingerprint, read_metadata};
+use super::layout::Layout;
+use super::mount::Loaded;
+use super::replay::CleanEnd;
+use crate::error::Result;
+use crate::flash::{Block, FlashHardware, PageAddr};
+use crate::onflash::paged::MAX_CLOCK;
+use crate::onflash::paged::head::{Head, Kind};
+use crate::onflash::paged::log::flags;
+
+/// A volume as it was loaded, held against other pages of the chip.
+struct Signs<'a, H> {
+    hw: &'a H,
+    layout: &'a Layout,
+    volume: u32,
+    epoch: u32,
+    /// The number of the first log page that was not found, and the host clock until there.
+    next_log: u64,
+    clock: u64,
+}
+
+/// What shows a newer state, if anything does. `end` is the clean record that is the last of the log.
+///
+/// # Errors
+/// When the chip fails otherwise than by pages that cannot be read.
+pub(super) fn sign_of_newer<H: FlashHardware>(
+    hw: &H,
+    loaded: &Loaded,
+    end: Option<&CleanEnd>,
+) -> Result<Option<String>> {
+    let signs = Signs {
+        hw,
+        layout: &loaded.layout,
+        volume: loaded.anchor.head.volume,
+        epoch: loaded.anchor.head.epoch,
+        next_log: loaded.replayed.next_log,
+        clock: loaded.replayed.clock,
+    };
+    if let (Some(end), Some(next)) = (end, loaded.next)
+        && let Some(sign) = signs.lost_session(next, end)?
+    {
+        return Ok(Some(sign));
+    }
+    let last = loaded.pairs.last().copied().unwrap_or([Block(0); 2]);
+    for block in hw.geometry().iter_blocks().skip(loaded.layout.zone_blocks as usize) {
+        let sign = match last.contains(&block) {
+            true => signs.in_pages_of(block)?,
+            false => signs.in_block(block)?,
+        };
+        if sign.is_some() {
+            return Ok(sign);
+        }
+    }
+    Ok(None)
+}
+
+impl<H: FlashHardware> Signs<'_, H> {
+    /// A session that began in the next pair, and of which nothing is left: a cut tears one of the blocks at most.
+    fn lost_session(&self, next: [Block; 2], end: &CleanEnd) -> Result<Option<String>> {
+        for (block, print) in next.into_iter().zip(end.prints) {
+            let as_it_was = fingerprint(self.hw, PageAddr { block, page: 0 })? == print;
+            if as_it_was || self.is_begun(block)? {
+                return Ok(None);
+            }
+        }
+        let [a, b] = next;
+        Ok(Some(format!(
+            "the session after the last clean end was to begin in {a} and {b}, and neither is as it was left or erased: this is an older state"
+        )))
+    }
+
+    /// Nothing is in the block, or a first page.
+    fn is_begun(&self, block: Block) -> Result<bool> {
+        for at in self.hw.geometry().iter_pages(block).skip(1) {
+            if !read_metadata(self.hw, at)?.is_erased() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The first page of a block, and its summary.
+    fn in_block(&self, block: Block) -> Result<Option<String>> {
+        let Some(first) = self.head(PageAddr { block, page: 0 })? else {
+            let at = PageAddr { block, page: self.layout.data_pages() };
+            let summary = self.head(at)?.filter(|head| head.kind == Kind::Summary);
+            let later =
+                |head: &Head| head.number > self.clock && head.number <= MAX_CLOCK || head.epoch > self.epoch;
+            return Ok(summary.filter(later).map(|head| {
+                format!(
+                    "the summary at {at} states host clock {} of sequence {}, and the log leads to {} of {}: this is an older state",
+                    head.number, head.epoch, self.clock, self.epoch
+                )
+            }));
+        };
+        if first.kind == Kind::Log && first.epoch == self.epoch && self.is_later(&first) {
+            return Ok(Some(format!(
+                "log page {} is at {block}, page 0, and page {} cannot be found: this is an older state",
+                first.number, self.next_log
+            )));
+        }
+        if first.epoch > self.epoch { self.in_pages_of(block) } else { Ok(None) }
+    }
+
+    /// Whether it is of the log, past what was found.
+    fn is_later(&self, head: &Head) -> bool {
+        head.flags & flags::SNAPSHOT == 0 && head.number >= self.next_log
+    }
+
+    /// The log of a later checkpoint.
+    fn in_pages_of(&self, block: Block) -> Result<Option<String>> {
+        for at in self.hw.geometry().iter_pages(block) {
+            if let Some(head) = self.head(at)?
+                && head.kind == Kind::Log
+                && head.flags & flags::SNAPSHOT == 0
+                && head.epoch > self.epoch
+            {
+                return Ok(Some(format!(
+                    "the log of a later checkpoint is at {at} (sequence {} here, {} there), and its anchor is gone: this is an older state",
+                    self.epoch, head.epoch
+                )));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The head of a page that this volume wrote there.
+    fn head(&self, at: PageAddr) -> Result<Option<Head>> {
+        Ok(match read_metadata(self.hw, at)? {
+            Reading::Whole(head, _)
+                if head.volume == self.volume && head.address == self.layout.address(at).0 =>
+            {
+                Some(head)
+            }
+            _ => None,
+        })
+    }
+}

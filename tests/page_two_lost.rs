@@ -1,0 +1,143 @@
+//! Two blocks of a page-mapped volume are lost at once: more than it is made to bear. It may be gone, or be as it was before,
+//! but it says so, and what it gives for current is.
+
+#![forbid(unsafe_code)]
+
+#[path = "support/paged.rs"]
+mod paged;
+
+use std::collections::BTreeMap;
+
+use nandimg::Error;
+use nandimg::flash::faults::{LatentFault, Tearable};
+use nandimg::flash::{Block, FlashHardware, Operation};
+use nandimg::ftl::Volume;
+use nandimg::ftl::page::{Mount, PageVolume};
+use nandimg::prng::SplitMix64;
+
+use paged::{Chip, Replay, bytes, formatted, geometry, mount, used};
+
+/// What has become of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Lost {
+    Zeroed,
+    Garbage,
+    Erased,
+    Unreadable,
+}
+
+impl Lost {
+    const ALL: [Self; 4] = [Self::Zeroed, Self::Garbage, Self::Erased, Self::Unreadable];
+
+    fn apply(self, chip: &mut Chip, block: Block) {
+        let size = chip.geometry().page_size() as usize;
+        let page = match self {
+            Self::Zeroed => vec![0; size],
+            Self::Garbage => bytes(&mut SplitMix64::new(u64::from(block.0)), size as u64),
+            Self::Erased => vec![0xFF; size],
+            Self::Unreadable => {
+                return chip.latent_mut().add(LatentFault { block: block.0, on: Operation::Read, after: 0 });
+            }
+        };
+        for at in chip.geometry().iter_pages(block) {
+            chip.inner_mut().overwrite(at, &page).unwrap();
+        }
+    }
+}
+
+/// What a volume is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Verdict {
+    Gone,
+    Older,
+    /// It is the newest state; of some pages it says that they cannot be read.
+    Newest,
+    /// What it gives is not what was acknowledged: it says that something is amiss, or not even that.
+    WrongAndNotEnded,
+    WrongWithAWord,
+    Wrong,
+}
+
+fn judge(chip: Chip, expected: &[u8]) -> Verdict {
+    let volume = match PageVolume::mount(chip, &Mount::default()) {
+        Ok(volume) => volume,
+        Err(Error::Unmountable(_) | Error::NotFormatted(_)) => return Verdict::Gone,
+        Err(error) => panic!("{error}"),
+    };
+    if volume.is_older_state() {
+        return Verdict::Older;
+    }
+    let size = volume.layout().page_size as usize;
+    let right = |(offset, page): (u64, &[u8])| {
+        let mut found = vec![0; page.len()];
+        match volume.read(offset, &mut found) {
+            Ok(()) => found == page,
+            Err(error) => matches!(error, Error::Unreadable { .. }),
+        }
+    };
+    let all_right =
+        volume.len() == expected.len() as u64 && (0..).step_by(size).zip(expected.chunks(size)).all(right);
+    match (all_right, volume.fallback(), volume.ended_well()) {
+        (true, ..) => Verdict::Newest,
+        (false, Some(_), _) => Verdict::WrongWithAWord,
+        (false, None, false) => Verdict::WrongAndNotEnded,
+        (false, None, true) => Verdict::Wrong,
+    }
+}
+
+fn lose_every_two(chip: &Chip, expected: &[u8], name: &str, seen: &mut BTreeMap<(Lost, Verdict), u32>) {
+    let blocks: Vec<Block> = chip.geometry().iter_blocks().collect();
+    for (i, &a) in blocks.iter().enumerate() {
+        for &b in &blocks[i + 1..] {
+            for lost in Lost::ALL {
+                let _replay = Replay(format!("{name}: {a} and {b} {lost:?}"));
+                let mut chip = chip.clone();
+                lost.apply(&mut chip, a);
+                lost.apply(&mut chip, b);
+                let verdict = judge(chip, expected);
+                if verdict > Verdict::Newest {
+                    println!("{name}: {a} and {b} {lost:?}: {verdict:?}");
+                }
+                *seen.entry((lost, verdict)).or_default() += 1;
+            }
+        }
+    }
+}
+
+#[test]
+fn what_two_lost_blocks_leave_is_right_or_says_that_it_is_not() {
+    let mut seen = BTreeMap::new();
+    for geometry in [geometry(512, 8, 64), geometry(256, 8, 40)] {
+        let mut volume = mount(formatted(geometry, &[]));
+        let mut rng = SplitMix64::new(5);
+        let mut expected = Vec::new();
+        for session in 0..14 {
+            if session > 0 {
+                let length = 1 + rng.below(3000);
+                let data = bytes(&mut rng, length);
+                volume.write(0, &data).unwrap();
+                if data.len() > expected.len() {
+                    expected.resize(data.len(), 0);
+                }
+                expected[..data.len()].copy_from_slice(&data);
+                volume.sync().unwrap();
+                if session % 4 != 3 {
+                    volume.end().unwrap();
+                }
+            }
+            let chip = volume.into_flash();
+            if session > 0 {
+                lose_every_two(&chip, &expected, &format!("session {session} of {geometry:?}"), &mut seen);
+            }
+            volume = mount(chip);
+        }
+    }
+    for end in [true, false] {
+        let used = used(geometry(256, 8, 64), 3, 60, end, &Mount::default());
+        lose_every_two(&used.chip, &used.content, &format!("used, {end}"), &mut seen);
+    }
+    let count = |verdict| Lost::ALL.map(|lost| seen.get(&(lost, verdict)).copied().unwrap_or(0));
+    let (older, unsaid) = (count(Verdict::Older), count(Verdict::WrongAndNotEnded));
+    assert!(older.iter().all(|&n| n >= 30), "older states, and none that nothing shows: {seen:?}");
+    assert!(unsaid.iter().sum::<u32>() <= 11, "{seen:?}");
+}
