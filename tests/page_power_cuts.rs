@@ -185,7 +185,6 @@ fn a_session_that_was_killed() {
             session.write(9 * PAGE, PAGE)?;
             session.sync()
         },
-        uncounted: 1,
         ..scenario("a session that was killed", small(48))
     });
     report.assert_places(&CHECKPOINT);
@@ -359,7 +358,6 @@ fn a_format_over_a_volume() {
             drop(session);
             log.format(hw)
         },
-        uncounted: 1,
         ..scenario("a format over a volume", small(48))
     });
     report.assert_places(&[(Program, "directory"), (Program, "table"), (Program, "zone"), (Erase, "zone")]);
@@ -437,18 +435,17 @@ fn data_blocks_that_fail() {
 #[test]
 fn chain_blocks_that_fail() {
     let faults = &[((Program, "log"), 3), ((Program, "map"), 0), ((Erase, "map"), 1)];
-    with_faults("chain blocks that fail", faults, || Scenario { uncounted: 1, ..writes() });
+    with_faults("chain blocks that fail", faults, writes);
 }
 
 #[test]
 fn a_chain_block_that_fails_as_a_session_begins() {
-    let recovering = || Scenario { uncounted: 1, ..writes() };
-    with_faults("the erase for a session fails", &[((Erase, "log, session"), 1)], recovering);
-    with_faults("the first page of a session fails", &[((Program, "log, session"), 1)], recovering);
-    with_faults("the clean end fails", &[((Program, "log, clean end"), 0)], recovering);
+    with_faults("the erase for a session fails", &[((Erase, "log, session"), 1)], writes);
+    with_faults("the first page of a session fails", &[((Program, "log, session"), 1)], writes);
+    with_faults("the clean end fails", &[((Program, "log, clean end"), 0)], writes);
 }
 
 #[test]
 fn zone_blocks_that_fail() {
-    with_faults("an anchor fails", &[((Program, "zone"), 1)], || Scenario { uncounted: 1, ..writes() });
+    with_faults("an anchor fails", &[((Program, "zone"), 1)], writes);
 }

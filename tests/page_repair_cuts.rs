@@ -77,7 +77,6 @@ fn scenario(name: &'static str, prepare: fn(&mut Chip, &mut Log) -> Result<()>) 
         recover: repair_again,
         inspect: is_clean,
         quiet: true,
-        uncounted: 1,
         ..Scenario::new(name, small())
     }
 }
@@ -164,28 +163,32 @@ const CHECKPOINT: [Place; 6] = [
 #[test]
 fn without_any_metadata() {
     let report = run(
-        &scenario("without any metadata", |chip, log| {
-            used(chip, log, true)?;
-            let before = PageVolume::mount(chip.clone(), &Mount::default())?;
-            let wiped = pages(chip, |_, head| head.kind != Kind::Summary);
-            let acknowledged = damage(chip, log, |chip| {
-                for page in wiped {
-                    chip.inner_mut().overwrite(page, &[0xFF; PAGE as usize]).unwrap();
+        &Scenario {
+            uncounted: 1,
+            ..scenario("without any metadata", |chip, log| {
+                used(chip, log, true)?;
+                let before = PageVolume::mount(chip.clone(), &Mount::default())?;
+                let wiped = pages(chip, |_, head| head.kind != Kind::Summary);
+                let acknowledged = damage(chip, log, |chip| {
+                    for page in wiped {
+                        chip.inner_mut().overwrite(page, &[0xFF; PAGE as usize]).unwrap();
+                    }
+                    // What counted the erases is gone.
+                    *chip = Faulty::new(SimFlash::from_data(*chip.geometry(), chip.inner().data()));
+                });
+                let found = &log.model.committed;
+                let mut same = 0;
+                for (logical, (found, expected)) in (0..).zip(found.chunks(512).zip(acknowledged.chunks(512)))
+                {
+                    let MapEntry::At { address, .. } = before.entry(Lpn(logical))? else { continue };
+                    let is_closed = before.is_closed(Block(address / 8));
+                    assert!(found == expected || !is_closed, "logical page {logical}");
+                    same += u32::from(found == expected);
                 }
-                // What counted the erases is gone.
-                *chip = Faulty::new(SimFlash::from_data(*chip.geometry(), chip.inner().data()));
-            });
-            let found = &log.model.committed;
-            let mut same = 0;
-            for (logical, (found, expected)) in (0..).zip(found.chunks(512).zip(acknowledged.chunks(512))) {
-                let MapEntry::At { address, .. } = before.entry(Lpn(logical))? else { continue };
-                let is_closed = before.is_closed(Block(address / 8));
-                assert!(found == expected || !is_closed, "logical page {logical}");
-                same += u32::from(found == expected);
-            }
-            assert!(same > 100 && found.len() == acknowledged.len(), "{same} pages come back");
-            Ok(())
-        }),
+                assert!(same > 100 && found.len() == acknowledged.len(), "{same} pages come back");
+                Ok(())
+            })
+        },
         &CHECKPOINT,
     );
     assert!(report.cuts(Program, "log, clean end") > 0);

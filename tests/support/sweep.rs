@@ -132,9 +132,8 @@ pub(crate) struct ScenarioOf<E: Engine> {
     pub(crate) quiet: bool,
     /// Whether every erase is counted: there was a volume to count them.
     pub(crate) counted: bool,
-    /// Erases of a block that may be left uncounted after a second cut: where recoveries in a row, that of the run itself among
-    /// them, were each cut short between an erase and the first page, or begun again because a block failed, nothing on flash
-    /// tells of all of them.
+    /// Erases of a block that may be left uncounted after a second cut: where no metadata is left to count them, nothing tells of
+    /// rebuilds in a row that were each cut short between an erase and the first page.
     pub(crate) uncounted: u32,
 }
 

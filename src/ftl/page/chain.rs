@@ -146,19 +146,23 @@ impl<H: FlashHardware> PageVolume<H> {
         at: PageAddr,
         payload: &[u8],
     ) -> Result<Ppn> {
-        let address = self.layout.address(at);
+        let bytes = self.chain_page(page, at, payload);
+        self.hw.program(at, &bytes).map_err(|error| self.note_chain_failure(at.block, error))?;
+        Ok(self.layout.address(at))
+    }
+
+    /// The bytes of a page of the chain, or of one that shows an erase count.
+    pub(super) fn chain_page(&self, page: ChainPage, at: PageAddr, payload: &[u8]) -> Vec<u8> {
         let head = Head {
             kind: page.kind,
             flags: page.flags,
             volume: self.volume,
             epoch: page.epoch,
             number: page.number,
-            address: address.0,
+            address: self.layout.address(at).0,
             erases: self.blocks.erase_count(at.block),
         };
-        let bytes = seal(&head, payload, self.layout.page_size as usize);
-        self.hw.program(at, &bytes).map_err(|error| self.note_chain_failure(at.block, error))?;
-        Ok(address)
+        seal(&head, payload, self.layout.page_size as usize)
     }
 
     /// A block of the chain that is not needed any more.

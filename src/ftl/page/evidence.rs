@@ -50,6 +50,8 @@ pub(super) struct Evidence {
     /// Blocks with a summary.
     pub(super) closed: BTreeMap<Block, BlockSummary>,
     pub(super) erases: BTreeMap<Block, u32>,
+    /// A whole block table was found, which states them all.
+    pub(super) has_table: bool,
     pub(super) bad: BTreeSet<Block>,
     /// Blocks with pages of the log or of a block table, and the highest epoch of those.
     pub(super) telling: BTreeMap<Block, u32>,
@@ -200,6 +202,7 @@ impl Evidence {
             if !in_order || table.rows.len() != layout.blocks as usize {
                 continue;
             }
+            self.has_table = true;
             for (block, row) in (0..).map(Block).zip(&table.rows) {
                 self.note_erases(block, row.erases);
                 if row.state == BlockState::Bad {

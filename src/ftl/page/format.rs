@@ -296,15 +296,11 @@ impl<H: FlashHardware> PageVolume<H> {
             done => done?,
         }
         self.recovering = None;
-        let mut stale = Vec::new();
-        for block in self.good_zone_blocks().filter(|block| !self.zone.blocks.contains(block)) {
-            if !read_metadata(&self.hw, PageAddr { block, page: 0 })?.is_erased() {
-                stale.push(block);
-            }
-        }
+        let stale = self.zone_blocks_but(&self.zone.blocks);
+        self.erase_and_show_counts(&stale)?;
         let free = |block: &&Block| self.blocks.state(**block) == BlockState::Free;
-        stale.extend(remains.iter().filter(free));
-        self.announce_and_erase(&stale)?;
+        let remains: Vec<Block> = remains.iter().filter(free).copied().collect();
+        self.announce_and_erase(&remains)?;
         self.end()
     }
 }

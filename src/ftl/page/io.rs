@@ -23,6 +23,11 @@ impl Reading {
         matches!(self, Self::Not(PageError::Erased))
     }
 
+    /// Nothing was put there, or only what shows an erase count.
+    pub(super) fn is_vacant(&self) -> bool {
+        matches!(self, Self::Whole(head, _) if head.kind == Kind::Witness) || self.is_erased()
+    }
+
     /// The content, if it is a page of `kind` that `volume` wrote at `address`.
     pub(super) fn of(self, kind: Kind, volume: u32, address: u32) -> Option<(Head, Vec<u8>)> {
         match self {

@@ -35,6 +35,7 @@ mod session;
 mod stage;
 mod verify;
 mod walk;
+mod witness;
 mod zone;
 
 use alloc::collections::BTreeSet;

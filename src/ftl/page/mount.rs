@@ -346,8 +346,14 @@ impl<H: FlashHardware> PageVolume<H> {
     /// Blocks that the chip marks are bad. What they hold is still read, and moves at the next writing.
     fn merge_marks(&mut self, marked: &[Block]) -> Result<()> {
         for &block in marked {
-            // Where one of the zone failed as an anchor was written, the mark alone tells that it was erased for that.
-            if self.blocks.state(block) == BlockState::Zone && self.own_count(block)?.is_none() {
+            // Where one failed as an anchor was written, or in a recovery that was cut short, the mark alone tells that it was
+            // erased for that.
+            let may_be_erased = match self.blocks.state(block) {
+                BlockState::Zone => true,
+                BlockState::Free | BlockState::Announced => self.session == Session::Unclean,
+                _ => false,
+            };
+            if may_be_erased && self.own_count(block)?.is_none() {
                 self.blocks.count_erase(block);
             }
             let holds_something = matches!(

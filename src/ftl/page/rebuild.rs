@@ -74,7 +74,8 @@ pub fn rebuild<H: FlashHardware>(hw: &mut H) -> Result<Rebuilt> {
     volume.keep_until_rebuilt(&evidence);
     volume.tainted = choice.tainted;
     // A rebuild that was cut short before may have erased any block that does not show its own count.
-    volume.recovering = Some(volume.make_counts_certain()?);
+    let recovery = volume.make_counts_certain()?;
+    volume.recovering = Some(if evidence.has_table { recovery } else { recovery.without_table() });
     volume.first_checkpoint(&[])?;
     Ok(choice.report)
 }

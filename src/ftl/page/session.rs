@@ -3,7 +3,6 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use super::chain::ChainPage;
 use super::collect::read_summary;
 use super::io::{Reading, fingerprint, read_metadata};
 use super::log::{Group, encode_group};
@@ -11,7 +10,6 @@ use super::place::{Announced, Proof};
 use super::{PageVolume, Session};
 use crate::error::Result;
 use crate::flash::{Block, FlashHardware, PageAddr};
-use crate::onflash::paged::head::Kind;
 use crate::onflash::paged::log::{CLEAN_FIXED, OPEN_LEN, OpenBlock, Record, room};
 use crate::onflash::paged::tables::BlockState;
 
@@ -26,6 +24,13 @@ pub(super) struct Recovery {
     certain: BTreeSet<Block>,
     /// The first blocks that were never used: what it takes next.
     unused: Vec<Block>,
+}
+
+impl Recovery {
+    /// No block table is left: the count of a block that states it is known from nothing else.
+    pub(super) fn without_table(self) -> Self {
+        Self { certain: BTreeSet::new(), ..self }
+    }
 }
 
 impl<H: FlashHardware> PageVolume<H> {
@@ -199,8 +204,13 @@ impl<H: FlashHardware> PageVolume<H> {
         Ok(recovery)
     }
 
-    fn is_erased(&self, block: Block) -> Result<bool> {
+    pub(super) fn is_erased(&self, block: Block) -> Result<bool> {
         Ok(read_metadata(&self.hw, PageAddr { block, page: 0 })?.is_erased())
+    }
+
+    /// Whether an erase of `block` shows, as far as that matters.
+    pub(super) fn erase_shows(&self, block: Block) -> bool {
+        self.recovering.as_ref().is_none_or(|recovery| recovery.certain.contains(&block))
     }
 
     /// The block that a recovery takes next. Where it has to begin again, because a block failed, it takes others.
@@ -248,6 +258,7 @@ impl<H: FlashHardware> PageVolume<H> {
             self.checkpoint_for_end(MAX_PAGES_AT_END / 2)?;
             self.write_group(Group::Pending)?;
         }
+        self.show_counts()?;
         loop {
             match self.write_clean_record() {
                 Ok(()) => break,
@@ -293,23 +304,5 @@ impl<H: FlashHardware> PageVolume<H> {
         self.hw.sync()?;
         self.append_group(pages, self.committed_clock, false)?;
         Ok(self.hw.sync()?)
-    }
-
-    /// See that the next pair does not look erased: so it shows when it is, by the next session as it begins. Whether one did, and
-    /// what this takes is to be logged.
-    fn put_witnesses(&mut self) -> Result<bool> {
-        let mut any = false;
-        for block in self.chain.upcoming.front().copied().into_iter().flatten() {
-            if self.is_erased(block)? {
-                let at = PageAddr { block, page: 0 };
-                let page =
-                    ChainPage { kind: Kind::Witness, flags: 0, epoch: self.sequence as u32, number: 0 };
-                self.erase_chain_block(block)?;
-                self.program_chain_page(page, at, &[])?;
-                self.announce_erase(block);
-                any = true;
-            }
-        }
-        Ok(any)
     }
 }

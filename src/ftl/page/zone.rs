@@ -81,7 +81,7 @@ impl ZoneSurvey {
         for block in (0..zone_blocks.min(hw.geometry().blocks())).map(Block) {
             match read_anchor(hw, PageAddr { block, page: 0 })? {
                 Ok(found) => firsts.push(found),
-                Err(reading) if reading.is_erased() => {}
+                Err(reading) if reading.is_vacant() => {}
                 // Its later pages may tell.
                 Err(reading) => {
                     if let Some(found) = newest_of(hw, block, None)? {
@@ -268,11 +268,13 @@ impl<H: FlashHardware> PageVolume<H> {
         Ok(())
     }
 
-    /// Torn blocks first, those that hold the newest anchor last, and before them those with the one before; the least worn first.
-    fn zone_preference(&self, block: Block) -> (bool, bool, bool, u32, Block) {
+    /// Those that hold the newest anchor last; in a recovery those first of which the next one would know that they were erased;
+    /// torn ones before those with the anchor before; the least worn first.
+    fn zone_preference(&self, block: Block) -> (bool, bool, bool, bool, u32, Block) {
         let zone = &self.zone;
         let (newest, previous) = (zone.blocks.contains(&block), zone.previous.contains(&block));
-        (newest, previous, !zone.damaged.contains(&block), self.blocks.erase_count(block), block)
+        let (hidden, whole) = (!self.erase_shows(block), !zone.damaged.contains(&block));
+        (newest, hidden, previous, whole, self.blocks.erase_count(block), block)
     }
 
     /// See that the newest anchor stands in two blocks. One that stands in one alone may have been torn and be gone at the next

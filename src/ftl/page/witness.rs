@@ -1,0 +1,77 @@
+//! Pages that show how often a block was erased, where nothing else in it does: a recovery that was cut short right after it
+//! erased such a block is found out by the next one.
+
+use alloc::vec::Vec;
+
+use super::PageVolume;
+use super::chain::ChainPage;
+use crate::error::Result;
+use crate::flash::{Block, FlashHardware, PageAddr};
+use crate::onflash::paged::head::Kind;
+use crate::onflash::paged::tables::BlockState;
+
+/// Free blocks that show their counts at a clean end: as many as four recoveries in a row take before they write into them.
+const SHOWING: usize = 8;
+
+impl<H: FlashHardware> PageVolume<H> {
+    /// See that the next pair does not look erased: so it shows when it is, by the next session as it begins. Whether one did, and
+    /// what this takes is to be logged.
+    pub(super) fn put_witnesses(&mut self) -> Result<bool> {
+        let mut any = false;
+        for block in self.chain.upcoming.front().copied().into_iter().flatten() {
+            if self.is_erased(block)? {
+                self.erase_chain_block(block)?;
+                let (page, at) = self.witness(block);
+                self.program_chain_page(page, at, &[])?;
+                self.announce_erase(block);
+                any = true;
+            }
+        }
+        Ok(any)
+    }
+
+    /// See that some of the free blocks, and those of the zone, show their counts, for recoveries to take.
+    pub(super) fn show_counts(&mut self) -> Result<()> {
+        let mut silent: Vec<Block> = Vec::new();
+        for block in self.zone_blocks_but(&self.zone.blocks) {
+            if !self.shows_its_count(block)? {
+                silent.push(block);
+            }
+        }
+        let (mut showing, of_zone) = (0, silent.len());
+        for &(_, block) in self.blocks.free() {
+            if showing == SHOWING {
+                break;
+            }
+            match self.shows_its_count(block)? {
+                true => showing += 1,
+                false => silent.push(block),
+            }
+        }
+        silent.truncate(of_zone + SHOWING - showing);
+        self.erase_and_show_counts(&silent)
+    }
+
+    /// No page of it can be of before its last erase.
+    fn shows_its_count(&self, block: Block) -> Result<bool> {
+        Ok(self.own_count(block)?.is_some_and(|own| own <= self.blocks.erase_count(block)))
+    }
+
+    /// Erase blocks that hold nothing, and see that they show how often they were.
+    pub(super) fn erase_and_show_counts(&mut self, blocks: &[Block]) -> Result<()> {
+        self.announce_and_erase(blocks)?;
+        for &block in blocks {
+            if self.blocks.state(block) != BlockState::Bad {
+                let (page, at) = self.witness(block);
+                let programmed = self.hw.program(at, &self.chain_page(page, at, &[]));
+                self.or_bad(block, programmed)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn witness(&self, block: Block) -> (ChainPage, PageAddr) {
+        let page = ChainPage { kind: Kind::Witness, flags: 0, epoch: self.sequence as u32, number: 0 };
+        (page, PageAddr { block, page: 0 })
+    }
+}
