@@ -310,14 +310,14 @@ impl AnyFormatPlan {
         }
     }
 
-    /// Make the fresh volume.
+    /// Make the fresh volume. The plan comes back as it was carried out: blocks that failed are bad in it.
     ///
     /// # Errors
     /// When the chip fails.
-    pub fn execute<H: FlashHardware>(self, hw: &mut H) -> Result<()> {
-        match self {
-            Self::Block(plan) => plan.execute(hw),
-            Self::Page(plan) => plan.execute(hw),
-        }
+    pub fn execute<H: FlashHardware>(self, hw: &mut H) -> Result<Self> {
+        Ok(match self {
+            Self::Block(plan) => Self::Block(plan.execute(hw)?),
+            Self::Page(plan) => Self::Page(plan.execute(hw)?),
+        })
     }
 }
