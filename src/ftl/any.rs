@@ -109,6 +109,17 @@ impl<H: FlashHardware> AnyVolume<H> {
         }
     }
 
+    /// The metadata that the volume was mounted from, and all other that it could be mounted from.
+    ///
+    /// # Errors
+    /// When the chip fails otherwise than by pages that cannot be read.
+    pub fn all_metadata(&self) -> Result<Vec<MetadataCopy>> {
+        match self {
+            Self::Block(volume) => Ok(volume.metadata()),
+            Self::Page(volume) => volume.all_metadata(),
+        }
+    }
+
     /// The chip the volume lies on.
     pub fn flash(&self) -> &H {
         either!(self, volume => volume.flash())
