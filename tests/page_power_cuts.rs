@@ -373,7 +373,7 @@ fn a_format_of_a_blank_chip() {
             // There was nothing to lose: what does not mount is formatted again.
             recover: |mut hw| match PageVolume::mount(&mut hw, &page::Mount::default()) {
                 Err(Error::NotFormatted(_) | Error::Unmountable(_)) => {
-                    page::FormatPlan::new(&hw, &Default::default())?.execute(&mut hw)
+                    page::FormatPlan::new(&hw, &Default::default())?.execute(&mut hw).map(drop)
                 }
                 other => other.map(drop),
             },

@@ -26,7 +26,7 @@ const CUTS: [Cut; 6] = [Cut::NotDone, Cut::Done, Cut::Prefix, Cut::Garbage, Cut:
 fn format(chip: &mut Chip) -> Result<()> {
     let plan = AnyFormatPlan::new(chip, Mapping::Block, &FormatOptions::default())?;
     assert!(plan.carries_wear_over());
-    plan.execute(chip)
+    plan.execute(chip).map(drop)
 }
 
 fn mount(chip: &mut Chip) -> AnyVolume<&mut Chip> {

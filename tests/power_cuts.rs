@@ -344,7 +344,7 @@ fn a_format_of_a_blank_chip() {
             // There was nothing to lose: what does not mount is formatted again.
             recover: |mut hw| match BlockVolume::mount(&mut hw, &Mount::default()) {
                 Err(Error::NotFormatted(_) | Error::Unmountable(_)) => {
-                    FormatPlan::new(&hw, true)?.execute(&mut hw)
+                    FormatPlan::new(&hw, true)?.execute(&mut hw).map(drop)
                 }
                 other => other.map(drop),
             },
@@ -371,7 +371,7 @@ fn reformat(old: u32, new: u32) -> u64 {
     for start in 0..2 {
         let format = |chip: &mut dyn FlashHardware| {
             let mut chip = Part::new(chip, new);
-            FormatPlan::new(&chip, true).and_then(|plan| plan.execute(&mut chip))
+            FormatPlan::new(&chip, true).and_then(|plan| plan.execute(&mut chip)).map(drop)
         };
         let before = prepared.operations();
         let mut uncut = prepared.clone();

@@ -212,12 +212,16 @@ fn check_data<H: FlashHardware>(
     let hw = volume.flash();
     let geometry = *hw.geometry();
     let mut data = vec![0; geometry.block_size() as usize];
-    let mapped: Vec<_> = volume.map().iter().filter_map(|m| m.block()).collect();
+    let logical = (0..).step_by(geometry.block_size() as usize);
+    let mapped: Vec<(Block, u64)> =
+        volume.map().iter().zip(logical).filter_map(|(m, logical)| Some((m.block()?, logical))).collect();
     let total = mapped.len() as u64 * u64::from(geometry.block_size());
-    for block in mapped {
+    for (block, logical) in mapped {
         match hw.read(block, 0, &mut data) {
             Ok(()) => {}
-            Err(FlashError::Unreadable { .. }) => find_unreadable_pages(hw, block, &mut data, findings)?,
+            Err(FlashError::Unreadable { .. }) => {
+                find_unreadable_pages(hw, (block, logical), &mut data, findings)?;
+            }
             Err(error) => return Err(error.into()),
         }
         checked.pages += u64::from(geometry.pages_per_block());
@@ -227,10 +231,10 @@ fn check_data<H: FlashHardware>(
     Ok(())
 }
 
-/// The pages of a block that cannot be read.
+/// The pages of a block that cannot be read; it holds the data from a logical byte on.
 fn find_unreadable_pages<H: FlashHardware>(
     hw: &H,
-    block: Block,
+    (block, logical): (Block, u64),
     buf: &mut [u8],
     findings: &mut Collector,
 ) -> Result<()> {
@@ -239,7 +243,8 @@ fn find_unreadable_pages<H: FlashHardware>(
         match hw.read(block, page.page * page_size, bytes) {
             Err(error @ FlashError::Unreadable { .. }) => {
                 let finding = Finding::new("data-unreadable", Severity::Error, format!("{error}"));
-                findings.push(finding.at_page(hw, page));
+                let within = u64::from(page.page) * u64::from(page_size);
+                findings.push(finding.at_page(hw, page).about_data_at(logical + within));
             }
             read => read?,
         }

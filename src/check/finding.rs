@@ -44,6 +44,8 @@ pub struct Finding {
     pub page: Option<u32>,
     /// The same place in bytes from the start of the image.
     pub offset: Option<u64>,
+    /// The first logical byte of what is concerned, where that is data.
+    pub logical_offset: Option<u64>,
     /// A sentence: what, expected, found.
     pub message: String,
     /// What a repair does about it; `None` where nothing can be done without guessing.
@@ -56,7 +58,17 @@ impl Finding {
     /// A finding that concerns no single place.
     #[must_use]
     pub fn new(code: &'static str, severity: Severity, message: String) -> Self {
-        Self { code, severity, block: None, page: None, offset: None, message, repair: None, repaired: false }
+        Self {
+            code,
+            severity,
+            block: None,
+            page: None,
+            offset: None,
+            logical_offset: None,
+            message,
+            repair: None,
+            repaired: false,
+        }
     }
 
     /// The same finding, about `block`.
@@ -71,6 +83,12 @@ impl Finding {
     pub fn at_page<H: FlashHardware + ?Sized>(self, hw: &H, page: PageAddr) -> Self {
         let offset = hw.raw_offset(page);
         Self { block: Some(page.block.0), page: Some(page.page), offset: Some(offset), ..self }
+    }
+
+    /// The same finding, about the data from logical byte `offset` on.
+    #[must_use]
+    pub fn about_data_at(self, offset: u64) -> Self {
+        Self { logical_offset: Some(offset), ..self }
     }
 
     /// The same finding, which a repair mends by `what`.

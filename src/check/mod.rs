@@ -43,6 +43,7 @@
 //! | `mapped-past-length` | info | data past the end of the volume | – |
 //! | `rebuilt-pages`, `rebuilt-discards` | info | what a rebuild comes to | – |
 //! | `rebuilt-older`, `rebuilt-damaged` | warning | logical pages that a rebuild cannot give their newest version | – |
+//! | `repair-given-up` | info | why a repair did not mend all it can: said by the repair alone | – |
 //! | `rebuilt-unconfirmed` | info | versions that a rebuild leaves out: nothing shows that they were committed | – |
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 

@@ -248,7 +248,7 @@ fn check_map<H: FlashHardware>(
         let offset = u64::from(logical.0) * u64::from(layout.page_size);
         let message =
             format!("{logical} (logical byte {offset}) was lost: the page that held it could not be read");
-        findings.push(Finding::new("lost-page", Severity::Error, message));
+        findings.push(Finding::new("lost-page", Severity::Error, message).about_data_at(offset));
     }
     let length = volume.len().div_ceil(u64::from(layout.page_size));
     let mut past = 0u64;
@@ -402,18 +402,22 @@ impl<H: FlashHardware> Blocks<'_, H> {
 
     fn check_page(&self, stored: &StoredAt, bytes: &[u8], unreadable: &BTreeSet<u32>) -> Option<Finding> {
         let at = self.layout.page_addr(stored.page);
-        let logical = stored.logical;
+        let size = self.layout.page_size as usize;
+        let logical_offset = u64::from(stored.logical.0) * size as u64;
+        let logical = format!("{} (logical byte {logical_offset})", stored.logical);
+        let finding = |code, message| {
+            Finding::new(code, Severity::Error, message).at_page(self.hw, at).about_data_at(logical_offset)
+        };
         if unreadable.contains(&at.page) {
             let offset = self.hw.raw_offset(at);
             let message = format!("{logical}: {}", FlashError::Unreadable { at, offset });
-            return Some(Finding::new("data-unreadable", Severity::Error, message).at_page(self.hw, at));
+            return Some(finding("data-unreadable", message));
         }
-        let size = self.layout.page_size as usize;
         let found = crc32fast::hash(bytes.get(at.page as usize * size..)?.get(..size)?);
         (found != stored.crc).then(|| {
             let message =
                 format!("{logical} is damaged: its CRC-32 is {found:08x}, and {:08x} was stored", stored.crc);
-            Finding::new("data-damaged", Severity::Error, message).at_page(self.hw, at)
+            finding("data-damaged", message)
         })
     }
 
@@ -463,46 +467,58 @@ pub fn repair<H: FlashHardware>(
     before: &Checked,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Checked> {
+    let mut given_up = None;
     if before.findings.iter().any(|finding| finding.repair.is_some()) {
-        mend(hw, before)?;
+        given_up = mend(hw, before)?;
     }
-    Ok(super::merge(before, &check(hw, progress)?))
+    let mut checked = super::merge(before, &check(hw, progress)?);
+    if let Some(why) = given_up {
+        let message = format!("the repair was given up: {why}");
+        checked.findings.push(Finding::new("repair-given-up", Severity::Info, message));
+    }
+    Ok(checked)
 }
 
-fn mend<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<()> {
+/// Mend, and say why that was given up, if it was: what is left to mend is what the next check finds.
+fn mend<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<Option<Error>> {
     let is_asked = |repair: &str| before.findings.iter().any(|finding| finding.repair == Some(repair));
     if is_asked(REBUILDS) {
         match rebuild(hw) {
-            Err(Error::ReadOnly(_) | Error::NoFreeBlock { .. }) => return Ok(()),
+            Err(why @ (Error::ReadOnly(_) | Error::NoFreeBlock { .. })) => return Ok(Some(why)),
             rebuilt => rebuilt?,
         };
-        return Ok(hw.sync()?);
+        hw.sync()?;
+        return Ok(None);
     }
+    let mut given_up = None;
     if before.findings.iter().any(|finding| finding.code == BAD_MARK_MISSING) {
         mark_what_the_table_says(hw)?;
     }
     if before.findings.iter().any(|f| f.repair.is_some() && f.code != BAD_MARK_MISSING) {
-        mend_mounted(hw, before)?;
+        given_up = mend_mounted(hw, before)?;
     }
-    Ok(hw.sync()?)
+    hw.sync()?;
+    Ok(given_up)
 }
 
-fn mend_mounted<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<()> {
+fn mend_mounted<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<Option<Error>> {
     let content = PageVolume::mount(Inspected(&*hw), &Mount::for_checking())?.map_content()?;
     let to_move = |finding: &&Finding| [SUMMARY_DAMAGED, SUMMARY_DISAGREES].contains(&finding.code);
     let blocks: BTreeSet<Block> =
         before.findings.iter().filter(to_move).filter_map(|finding| finding.block.map(Block)).collect();
     let blocks: Vec<Block> = blocks.into_iter().collect();
     let mut volume = PageVolume::mount(&mut *hw, &Mount::default())?;
-    if volume.read_only().is_some() {
-        return Ok(());
+    if let Some(reason) = volume.read_only() {
+        return Ok(Some(Error::ReadOnly(reason.to_string())));
     }
     match volume.mend(&content, &blocks) {
-        // What there is no room for, and what fails under the repair, is what the next check finds.
-        Err(Error::ReadOnly(_) | Error::NoFreeBlock { .. } | Error::Flash(FlashError::Unreadable { .. })) => {
-            Ok(())
-        }
-        mended => mended,
+        // What there is no room for, and what fails under the repair.
+        Err(
+            why @ (Error::ReadOnly(_)
+            | Error::NoFreeBlock { .. }
+            | Error::Flash(FlashError::Unreadable { .. })),
+        ) => Ok(Some(why)),
+        mended => mended.map(|()| None),
     }
 }
 

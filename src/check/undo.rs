@@ -1,14 +1,16 @@
-//! The undo file of a repair: every block as it was before it was changed, and the chip file.
+//! The undo file of a repair: every block as it was before it was changed, and the chip file. Once the repair has ended it is
+//! only read: the image itself shows how far the repair has been taken back.
 //!
 //! # Layout (little-endian)
 //! A header, then records; each part ends with the CRC-32 (IEEE) of its bytes.
-//! * Header: "NANDUNDO", version 1 (u32), raw block size (u64), volume start (u64), blocks (u32), length of the chip
+//! * Header: "NANDUNDO", version 2 (u32), raw block size (u64), volume start (u64), blocks (u32), length of the chip
 //!   file (u64, 2^64-1 where there is none), the chip file, the XXH3-64 of each block before the repair.
 //! * Record `B`: "B", block (u32), its raw bytes. Durable before the block changes.
-//! * Record `E`, after these: "E", number of blocks (u32), for each its number (u32) and XXH3-64 after the repair, the XXH3-64 of
-//!   the chip file after it (of nothing where there is none). A repair that was cut short has none.
-//! * Record `U`: "U". Durable before the first block is put back. Record `D`: "D", when all are.
+//! * Record `E`, after these: "E", number of blocks (u32), for each its number (u32) and, after the repair, the XXH3-64 of each part of
+//!   it that lies in one sector (512 bytes) of the image; the XXH3-64 of the chip file after it (of nothing where there is
+//!   none). A repair that was cut short has none.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -20,7 +22,9 @@ use crate::flash::Block;
 use crate::flash::image::ChangeLog;
 
 const MAGIC: &[u8; 8] = b"NANDUNDO";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// A write that is cut short leaves each of these, in the image, as it was or as it was to be.
+const SECTOR: u64 = 512;
 const NO_CHIP_FILE: u64 = u64::MAX;
 /// No chip file and no block is larger.
 const MAX_PART: u64 = 1 << 30;
@@ -38,37 +42,55 @@ pub struct UndoHeader {
     pub hashes: Vec<u64>,
 }
 
+impl UndoHeader {
+    /// Where in a sector of the image a block begins.
+    fn offset_in_sector(&self, block: Block) -> u64 {
+        let from_start = u64::from(block.0) % SECTOR * (self.raw_block_size % SECTOR);
+        (self.start % SECTOR + from_start) % SECTOR
+    }
+
+    /// How many sectors of the image a block touches.
+    fn sectors(&self, block: Block) -> u64 {
+        (self.offset_in_sector(block) + self.raw_block_size).div_ceil(SECTOR)
+    }
+
+    /// The raw bytes of a block, by the sectors of the image that they lie in.
+    pub fn by_sector<'a>(&self, block: Block, raw: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let to_boundary = (SECTOR - self.offset_in_sector(block)) as usize;
+        let (first, others) = raw.split_at(to_boundary.min(raw.len()));
+        std::iter::once(first).chain(others.chunks(SECTOR as usize))
+    }
+}
+
 /// An undo file, read back.
 #[derive(Clone, Debug)]
 pub struct Undo {
     /// What it belongs to.
     pub header: UndoHeader,
     /// Blocks that changed, as they were.
-    pub blocks: Vec<(Block, Vec<u8>)>,
+    pub blocks: BTreeMap<Block, Vec<u8>>,
     /// Hashes after the repair; `None` when it was cut short.
     pub after: Option<After>,
-    /// How far it has been used.
-    pub used: Option<Step>,
-    /// Bytes of the file that are whole.
-    len: u64,
-}
-
-/// How far an undo file has been used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Blocks are being put back.
-    Begun,
-    /// All of them are back.
-    Done,
 }
 
 /// What a repair left.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct After {
-    /// The hash of each block that changed.
-    pub hashes: Vec<(Block, u64)>,
+    /// The hashes of each block that changed, by [sectors](UndoHeader::by_sector).
+    pub hashes: BTreeMap<Block, Vec<u64>>,
     /// The hash of the chip file.
     pub chip_file: u64,
+}
+
+/// How a block of the image stands to the repair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is as it was before.
+    Before,
+    /// It is as the repair left it, or on the way from there to what it was before: it can be put back.
+    Repaired,
+    /// Something else has changed it.
+    Changed,
 }
 
 /// Why an undo file could not be used.
@@ -111,9 +133,17 @@ impl UndoWriter {
         bytes.extend_from_slice(header.chip_file.as_deref().unwrap_or_default());
         header.hashes.iter().for_each(|hash| bytes.extend_from_slice(&hash.to_le_bytes()));
         let mut writer = Self { file: OpenOptions::new().write(true).create_new(true).open(path)? };
-        writer.append(&bytes)?;
-        crate::flash::file_io::sync_directory(crate::flash::file_io::directory_of(path))?;
-        Ok(writer)
+        let begun = writer
+            .append(&bytes)
+            .and_then(|()| crate::flash::file_io::sync_directory(crate::flash::file_io::directory_of(path)));
+        match begun {
+            Ok(()) => Ok(writer),
+            Err(error) => {
+                // Nothing has changed yet: what is left would only be in the way of the next attempt.
+                let _ = std::fs::remove_file(path);
+                Err(error)
+            }
+        }
     }
 
     /// A second handle on the same file, to be given to what makes the changes.
@@ -131,9 +161,9 @@ impl UndoWriter {
     pub fn finish(mut self, after: &After) -> io::Result<()> {
         let mut bytes = b"E".to_vec();
         bytes.extend_from_slice(&(after.hashes.len() as u32).to_le_bytes());
-        for (block, hash) in &after.hashes {
+        for (block, hashes) in &after.hashes {
             bytes.extend_from_slice(&block.0.to_le_bytes());
-            bytes.extend_from_slice(&hash.to_le_bytes());
+            hashes.iter().for_each(|hash| bytes.extend_from_slice(&hash.to_le_bytes()));
         }
         bytes.extend_from_slice(&after.chip_file.to_le_bytes());
         self.append(&bytes)
@@ -163,16 +193,20 @@ impl Undo {
     /// # Errors
     /// When it cannot be read, or is no undo file.
     pub fn load(path: &Path) -> Result<Self, UndoError> {
-        let mut source = Parts { reader: io::BufReader::new(File::open(path)?), part: Vec::new(), read: 0 };
-        let header = source.header()?;
-        let blocks = header.hashes.len() as u64;
-        let mut undo = Self { header, blocks: Vec::new(), after: None, used: None, len: source.read };
+        let mut source = Parts { reader: io::BufReader::new(File::open(path)?), part: Vec::new() };
+        let header = source.header().map_err(|error| match error {
+            UndoError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                UndoError::Invalid("it ends within its header")
+            }
+            other => other,
+        })?;
+        let mut undo = Self { header, blocks: BTreeMap::new(), after: None };
         loop {
-            let record = source.record(undo.header.raw_block_size, blocks);
-            match record {
-                Ok(Some(Record::Block(block, raw))) if undo.after.is_none() => undo.blocks.push((block, raw)),
+            match source.record(&undo.header) {
+                Ok(Some(Record::Block(block, raw))) if undo.after.is_none() => {
+                    undo.blocks.entry(block).or_insert(raw);
+                }
                 Ok(Some(Record::End(after))) if undo.after.is_none() => undo.after = Some(after),
-                Ok(Some(Record::Used(step))) => undo.used = Some(step),
                 Ok(Some(_)) => return Err(UndoError::Invalid("something follows its end")),
                 Ok(None) => return Ok(undo),
                 Err(UndoError::Io(error)) if error.kind() != io::ErrorKind::UnexpectedEof => {
@@ -180,40 +214,36 @@ impl Undo {
                 }
                 Err(_) => return Ok(undo),
             }
-            undo.len = source.read;
         }
     }
 
-    /// Note in the undo file at `path`, durably, how far it has been used. Between the two, blocks it holds may be in any
-    /// state, and it can be used again.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn note(&self, path: &Path, step: Step) -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).open(path)?;
-        if step == Step::Begun {
-            file.set_len(self.len)?;
+    /// How `block`, which holds `raw` now, stands to the repair. What a repair that was cut short had begun to change may be in
+    /// any state.
+    #[must_use]
+    pub fn standing(&self, block: Block, raw: &[u8]) -> Standing {
+        if self.header.hashes.get(block.index()) == Some(&hash(raw)) {
+            return Standing::Before;
         }
-        io::Seek::seek(&mut file, io::SeekFrom::End(0))?;
-        UndoWriter { file }.append(match step {
-            Step::Begun => b"U",
-            Step::Done => b"D",
-        })
+        let Some(before) = self.blocks.get(&block) else { return Standing::Changed };
+        let Some(after) = &self.after else { return Standing::Repaired };
+        let Some(left) = after.hashes.get(&block) else { return Standing::Changed };
+        let sectors = self.header.by_sector(block, raw).zip(self.header.by_sector(block, before)).zip(left);
+        match sectors.into_iter().all(|((now, before), left)| now == before || hash(now) == *left) {
+            true => Standing::Repaired,
+            false => Standing::Changed,
+        }
     }
 }
 
 enum Record {
     Block(Block, Vec<u8>),
     End(After),
-    Used(Step),
 }
 
 /// Reads parts and checks their CRC.
 struct Parts<R> {
     reader: R,
     part: Vec<u8>,
-    /// Bytes of the parts that were whole.
-    read: u64,
 }
 
 impl<R: Read> Parts<R> {
@@ -235,7 +265,6 @@ impl<R: Read> Parts<R> {
     fn end(&mut self) -> Result<(), UndoError> {
         let expected = crc32fast::hash(&self.part);
         let found = self.number(4)?;
-        self.read += self.part.len() as u64;
         self.part.clear();
         if found == u64::from(expected) {
             Ok(())
@@ -265,27 +294,28 @@ impl<R: Read> Parts<R> {
         Ok(UndoHeader { raw_block_size, start, chip_file, hashes })
     }
 
-    fn record(&mut self, raw_block_size: u64, blocks: u64) -> Result<Option<Record>, UndoError> {
+    fn record(&mut self, header: &UndoHeader) -> Result<Option<Record>, UndoError> {
         let kind = match self.take(1) {
             Ok(kind) => kind.first().copied(),
             Err(UndoError::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             Err(error) => return Err(error),
         };
+        let blocks = header.hashes.len() as u64;
         let record = match kind {
             Some(b'B') => {
                 let block = self.block(blocks)?;
-                Record::Block(block, self.take(raw_block_size)?.to_vec())
+                Record::Block(block, self.take(header.raw_block_size)?.to_vec())
             }
             Some(b'E') => {
                 let count = self.number(4)?;
-                let mut hashes = Vec::new();
+                let mut after = After::default();
                 for _ in 0..count {
-                    hashes.push((self.block(blocks)?, self.number(8)?));
+                    let block = self.block(blocks)?;
+                    let hashes = (0..header.sectors(block)).map(|_| self.number(8));
+                    after.hashes.insert(block, hashes.collect::<Result<_, _>>()?);
                 }
-                Record::End(After { hashes, chip_file: self.number(8)? })
+                Record::End(After { chip_file: self.number(8)?, ..after })
             }
-            Some(b'U') => Record::Used(Step::Begun),
-            Some(b'D') => Record::Used(Step::Done),
             _ => return Err(UndoError::Invalid("it holds an unknown record")),
         };
         self.end()?;

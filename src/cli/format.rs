@@ -208,8 +208,8 @@ impl<'a> Job<'a> {
         Ok(ImageFile::with_layout(file, geometry, self.layout.as_ref(), first_block, chip)?)
     }
 
-    /// Carry out `plan`; the marks come first, so that no cut can lose one.
-    fn execute(&self, plan: AnyFormatPlan, flash: &mut ImageFile) -> Result<(), Failure> {
+    /// Carry out `plan`; the marks come first, so that no cut can lose one. What it came to.
+    fn execute(&self, plan: AnyFormatPlan, flash: &mut ImageFile) -> Result<AnyFormatPlan, Failure> {
         for &block in &self.bad {
             flash.mark_bad(block)?;
         }
@@ -220,8 +220,8 @@ impl<'a> Job<'a> {
         Ok(plan.execute(flash)?)
     }
 
-    fn finish(&self, report: Report) -> Result<Exit, Failure> {
-        let Report { json, titles } = report;
+    fn finish(&self, plan: &AnyFormatPlan) -> Result<Exit, Failure> {
+        let Report { json, titles } = self.report(plan);
         self.ui.report(json, |json| show(json, &titles))?;
         Ok(Exit::Done)
     }
@@ -257,9 +257,8 @@ fn format_new(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let chip = find_chip_file(image, &args.image.geometry)?;
     let job = Job::new(args, ui, Claims::of_flags(&args.image.geometry), None, chip, None)?;
     let plan = job.plan(&BlankChip(job.resolved.geometry))?;
-    let report = job.report(&plan);
     if args.dry_run {
-        return job.finish(report);
+        return job.finish(&plan);
     }
     // The image appears under its name when it is whole, and not before.
     let dir = directory_of(image);
@@ -270,7 +269,7 @@ fn format_new(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     // The chip file follows the image: that of an image which another process makes meanwhile is not ours.
     let chip = ChipState { path: None, ..job.chip.clone() };
     let mut flash = job.open(file, chip)?;
-    job.execute(plan, &mut flash)?;
+    let made = job.execute(plan, &mut flash)?;
     temporary.persist_noclobber(image).map_err(|error| error.error)?;
     flash.keep_chip_file_at(job.chip.path.clone());
     if let Err(error) = flash.sync() {
@@ -279,7 +278,7 @@ fn format_new(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
         return Err(error.into());
     }
     sync_directory(dir)?;
-    job.finish(report)
+    job.finish(&made)
 }
 
 /// Fill a file that is being made with `len` bytes of FF.
@@ -330,11 +329,11 @@ fn format_existing(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
             job.remains = remains(old, &job, &flash)?;
         }
     }
-    let report = job.report(&plan);
-    if !args.dry_run {
-        job.execute(plan, &mut flash)?;
+    if args.dry_run {
+        return job.finish(&plan);
     }
-    job.finish(report)
+    let made = job.execute(plan, &mut flash)?;
+    job.finish(&made)
 }
 
 /// The layout that was said or found; where nobody says one, what the volume that is there records.

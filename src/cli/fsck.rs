@@ -1,5 +1,6 @@
 //! `nandimg fsck`: check everything; with `--repair`, mend; with `--undo-from`, take a repair back.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use nandimg::check::undo::{After, UndoHeader, UndoWriter, hash};
@@ -101,13 +102,12 @@ fn repair(
         Failure::from(e).context(format!("cannot write the undo file {}", path.display()))
     };
     let header = undo_header(&flash)?;
-    let before = header.hashes.clone();
     let writer = UndoWriter::create(path, &header).map_err(context)?;
     let log: Box<dyn ChangeLog> = Box::new(writer.try_clone().map_err(context)?);
     flash.set_change_log(log);
     let result = keep_what_failed(any::repair(&mut flash, mapping, found, progress), &mut flash);
     // Also a repair that failed half-way can be taken back.
-    writer.finish(&after(&flash, &before)?).map_err(context)?;
+    writer.finish(&after(&flash, &header)?).map_err(context)?;
     result
 }
 
@@ -130,11 +130,15 @@ fn undo_header(flash: &ImageFile) -> Result<UndoHeader, Failure> {
     Ok(UndoHeader { raw_block_size: geometry.raw_block_size(), start, chip_file, hashes: hashes(flash)? })
 }
 
-/// What the repair left, against the hashes from before it.
-fn after(flash: &ImageFile, before: &[u64]) -> Result<After, Failure> {
-    let blocks = flash.geometry().iter_blocks().zip(hashes(flash)?.into_iter().zip(before));
-    let changed =
-        blocks.filter(|(_, (now, before))| now != *before).map(|(block, (now, _))| (block, now)).collect();
+/// What the repair left, against what was before it.
+fn after(flash: &ImageFile, before: &UndoHeader) -> Result<After, Failure> {
+    let mut changed = BTreeMap::new();
+    for (block, before_it) in flash.geometry().iter_blocks().zip(&before.hashes) {
+        let raw = flash.raw_block(block)?;
+        if hash(&raw) != *before_it {
+            changed.insert(block, before.by_sector(block, &raw).map(hash).collect());
+        }
+    }
     let chip_file = match &flash.chip().path {
         Some(path) => read_if_there(path)?,
         None => None,

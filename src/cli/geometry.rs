@@ -280,6 +280,7 @@ impl Resolved {
             return Ok(());
         }
         let from = |claim: Claim| claim.map_or(Source::FileSize, |(_, from)| from);
+        let missing;
         let message = format!(
             "{} blocks ({}) of {} raw bytes ({}) from block {} on end at {end}, and the file has {file_len} bytes{}",
             self.geometry.blocks(),
@@ -289,9 +290,16 @@ impl Resolved {
             self.first_block,
             match end < file_len {
                 true => ": give --first-block if the volume is only a part of it",
-                false if self.claims.blocks.is_some_and(|(_, from)| from == Source::Flash) =>
-                    ": it was cut short",
-                false => "",
+                false => {
+                    missing = format!(
+                        ": {} missing; if it was cut short, pad it with bytes of FF up to there",
+                        match end - file_len {
+                            1 => "1 byte is".to_string(),
+                            n => format!("{n} bytes are"),
+                        }
+                    );
+                    missing.as_str()
+                }
             }
         );
         Err(Failure::new(Kind::GeometryMismatch, message))

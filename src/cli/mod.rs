@@ -9,6 +9,7 @@ mod flips;
 mod format;
 mod fsck;
 mod geometry;
+mod health;
 mod info;
 mod inject_bad;
 mod layout;

@@ -1,8 +1,8 @@
 //! `nandimg mount-check`: whether and how an image would mount, and from which metadata.
 
-use nandimg::flash::FlashHardware;
 use nandimg::flash::file_io::Access;
-use nandimg::ftl::{AnyVolume, MOUNTED_READ_ONLY, Mapping, MetadataCopy, MountOptions, Volume, any};
+use nandimg::flash::{FlashHardware, Inspected};
+use nandimg::ftl::{AnyVolume, Mapping, MetadataCopy, MountOptions, Volume, any};
 use nandimg::layout::Layout;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -11,6 +11,7 @@ use super::args::ImageArgs;
 use super::ecc;
 use super::exit::{Exit, Failure, Kind};
 use super::geometry;
+use super::health::Health;
 use super::open::{Need, Opened, open};
 use super::output::{Ui, block_list, error_object, hex, size, table};
 use super::progress::Progress;
@@ -36,8 +37,6 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
         Err(failure) if failure.kind == Kind::Unmountable => return report_unopened(&failure, ui),
         Err(failure) => return Err(failure),
     };
-    let copies = any::metadata(&opened.flash, opened.mapping)?;
-    let copies: Vec<Value> = copies.iter().map(|copy| show_copy(copy, &opened.flash)).collect();
     let marked = opened.marked_blocks()?;
     let Opened { flash, mapping, resolved, chip_file } = opened;
     let mut report = unmounted(Some(mapping));
@@ -45,43 +44,34 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     let mut add = |key: &str, value: Value| report[key] = value;
     add("geometry", resolved.to_json());
     add("chip_file", json!(chip_file));
-    add("metadata", json!(copies));
     // A mount to write may have to mend first; one to look tells as much.
     let options = MountOptions { sequence: args.sequence, ..MountOptions::read_only() };
-    let volume = match AnyVolume::mount(flash, mapping, &options) {
+    let volume = match AnyVolume::mount(Inspected(&flash), mapping, &options) {
         Ok(volume) => volume,
         Err(error) => {
             let failure = Failure::from(error).context(format!("{}", args.image.image.display()));
             add_unmounted(&mut add, &failure);
             add("bad_blocks", json!(marked));
+            add("metadata", show_copies(&any::metadata(&flash, mapping)?, &flash));
             ui.report(report, show)?;
             return Ok(failure.kind.exit());
         }
     };
     let hash = if args.hash { hash_content(&volume, ui) } else { Ok(None) };
-    let degraded = volume.fallback().is_some();
-    let read_only = volume.read_only().filter(|&reason| reason != MOUNTED_READ_ONLY);
-    let writable = read_only.is_none();
-    let reason = read_only.or(volume.fallback());
+    let health = Health::of(&volume);
     add("mountable", json!(true));
-    add("writable", json!(writable));
-    add("degraded", json!(degraded));
-    add("reason", json!(reason));
+    health.to_json().into_iter().for_each(|(key, value)| add(key, value));
     add("sequence", json!(volume.sequence()));
     add("logical_len", json!(volume.len()));
     add("capacity", json!(volume.capacity()));
     add("mapped_units", json!(volume.mapped_units()));
     add("free_blocks", json!(volume.free_blocks()));
     add("bad_blocks", json!(volume.bad_blocks().iter().map(|b| b.0).collect::<Vec<_>>()));
-    add(
-        "metadata",
-        json!(volume.metadata().iter().map(|c| show_copy(c, volume.flash())).collect::<Vec<_>>()),
-    );
-    add("warnings", json!(volume.warnings()));
-    add("layout", json!(volume.flash().layout().map(Layout::name)));
-    add("ecc", ecc::to_json(volume.flash()));
+    add("metadata", show_copies(&volume.all_metadata()?, &flash));
+    add("layout", json!(flash.layout().map(Layout::name)));
+    add("ecc", ecc::to_json(&flash));
     add("sha256", json!(hash.as_ref().ok().and_then(Option::as_ref)));
-    let mut exit = if degraded || !writable { Exit::Degraded } else { Exit::Done };
+    let mut exit = if health.is_degraded() || !health.is_writable() { Exit::Degraded } else { Exit::Done };
     if let Err(failure) = &hash {
         add("error", error_object(failure));
         exit = exit.max(failure.kind.exit());
@@ -123,15 +113,18 @@ fn add_unmounted(add: &mut impl FnMut(&str, Value), failure: &Failure) {
     add("error", error_object(failure));
 }
 
-fn show_copy<H: FlashHardware>(copy: &MetadataCopy, flash: &H) -> Value {
-    json!({
-        "location": copy.location,
-        "block": copy.at.block.0,
-        "page": copy.at.page,
-        "offset": flash.raw_offset(copy.at),
-        "state": copy.state.name(),
-        "sequence": copy.sequence,
-    })
+fn show_copies<H: FlashHardware>(copies: &[MetadataCopy], flash: &H) -> Value {
+    let show = |copy: &MetadataCopy| {
+        json!({
+            "location": copy.location,
+            "block": copy.at.block.0,
+            "page": copy.at.page,
+            "offset": flash.raw_offset(copy.at),
+            "state": copy.state.name(),
+            "sequence": copy.sequence,
+        })
+    };
+    copies.iter().map(show).collect()
 }
 
 /// The SHA-256 of the whole volume.

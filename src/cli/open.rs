@@ -15,7 +15,7 @@ use super::args::{GeometryArgs, ImageArgs};
 use super::exit::{Failure, Kind};
 use super::geometry::{Claims, Resolved, Source, preset_marker};
 use super::layout::{FoundLayout, find_layout, layouts_shown};
-use super::output::Ui;
+use super::output::{Ui, count};
 
 /// An image whose geometry is known.
 pub(crate) struct Opened {
@@ -237,8 +237,8 @@ fn tell(resolved: Resolved, file_len: u64, ui: &Ui) -> Resolved {
     let end = resolved.end();
     if end < file_len {
         ui.status(&format!(
-            "the volume ends at offset {end:#x}; {} bytes of the file follow it",
-            file_len - end
+            "the volume ends at offset {end:#x}; {} of the file follow it",
+            count(file_len - end, "byte")
         ));
     }
     for line in resolved.claims.describe() {
@@ -342,7 +342,7 @@ impl Opened {
         let in_image = |error: nandimg::Error| Failure::from(error).context(format!("{}", image.display()));
         let volume = AnyVolume::mount(flash, mapping, options).map_err(in_image)?;
         for warning in volume.warnings() {
-            ui.warn(warning);
+            ui.warn(&format!("{}: {warning}", image.display()));
         }
         Ok(Mounted { volume, resolved })
     }

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use super::args::{ImageArgs, parse_size};
 use super::ecc;
 use super::exit::{Exit, Failure, Kind};
+use super::health::Health;
 use super::open::{chip_file_path, mount};
 use super::output::{Ui, count, error_object, hex, size, stdout_failure};
 use super::progress::Progress;
@@ -90,6 +91,8 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
         "sha256": hasher.map(|hasher| hex(&hasher.finalize())),
         "holes": holes.iter().map(|hole| hole.to_json(volume.flash())).collect::<Vec<_>>(),
     });
+    report["sequence"] = json!(volume.sequence());
+    Health::of(volume).to_json().into_iter().for_each(|(key, value)| report[key] = value);
     report["ecc"] = ecc::to_json(volume.flash());
     let flips = ecc::describe(&report["ecc"]);
     if let Err(failure) = &stopped {

@@ -1,10 +1,9 @@
 //! `nandimg fsck --undo-from`: take a repair back.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
-use nandimg::check::undo::{Step, Undo, UndoError, hash};
+use nandimg::check::undo::{Standing, Undo, UndoError, hash};
 use nandimg::flash::chip_file::ChipFile;
 use nandimg::flash::file_io::{Access, replace_file};
 use nandimg::flash::image::{ChipState, ImageFile};
@@ -27,22 +26,28 @@ pub(crate) fn take_back(args: &ImageArgs, path: &Path, ui: &Ui) -> Result<Exit, 
     })?;
     let mut flash = open_for_undo(args, &undo, ui)?;
     let chip_path = flash.chip().path.clone();
-    refuse_if_changed(&flash, &undo, chip_path.as_deref())?;
-    let context =
-        |e: io::Error| Failure::from(e).context(format!("cannot write the undo file {}", path.display()));
-    undo.note(path, Step::Begun).map_err(context)?;
-    for (block, raw) in &undo.blocks {
-        flash.restore_raw_block(*block, raw)?;
+    let blocks = blocks_to_restore(&flash, &undo)?;
+    let chip_file = match &chip_path {
+        Some(path) => is_chip_file_to_restore(path, &undo)?,
+        None => false,
+    };
+    for block in &blocks {
+        flash.restore_raw_block(*block, &undo.blocks[block])?;
     }
     flash.sync()?;
-    if let Some(path) = &chip_path {
-        restore_chip_file(path, undo.header.chip_file.as_deref())?;
+    if let Some(path) = chip_path.filter(|_| chip_file) {
+        restore_chip_file(&path, undo.header.chip_file.as_deref())?;
     }
-    undo.note(path, Step::Done).map_err(context)?;
-    let blocks: Vec<u32> = undo.blocks.iter().map(|(block, _)| block.0).collect();
-    let report = json!({ "clean": Value::Null, "findings": [], "restored": blocks });
-    ui.report(report, |_| {
-        format!("took the repair back: {} restored\n", count(blocks.len() as u64, "block"))
+    let restored: Vec<u32> = blocks.iter().map(|block| block.0).collect();
+    let report = json!({
+        "clean": Value::Null,
+        "findings": [],
+        "restored": restored,
+        "chip_file_restored": chip_file,
+    });
+    ui.report(report, |_| match (blocks.len(), chip_file) {
+        (0, false) => "there is nothing to put back: it is as it was before the repair\n".to_string(),
+        (n, _) => format!("took the repair back: {} restored\n", count(n as u64, "block")),
     })?;
     Ok(Exit::Done)
 }
@@ -68,44 +73,42 @@ fn open_for_undo(args: &ImageArgs, undo: &Undo, ui: &Ui) -> Result<ImageFile, Fa
     ImageFile::new(file, geometry, first_block, state).map_err(|_| unfit())
 }
 
-fn refuse_if_changed(flash: &ImageFile, undo: &Undo, chip_path: Option<&Path>) -> Result<(), Failure> {
-    let changed = |what: String| {
-        let message = format!("{what} has changed since the repair: nothing was put back");
-        Err(Failure::new(Kind::GeometryMismatch, message))
-    };
-    let saved: BTreeSet<Block> = undo.blocks.iter().map(|(block, _)| *block).collect();
-    let left: BTreeMap<Block, u64> =
-        undo.after.iter().flat_map(|after| after.hashes.iter().copied()).collect();
-    // A repair, or an undo, that was cut short may have left what is saved in any state.
-    let any_state = undo.used == Some(Step::Begun) || (undo.used.is_none() && undo.after.is_none());
-    for ((block, now), before) in flash.geometry().iter_blocks().zip(hashes(flash)?).zip(&undo.header.hashes)
-    {
-        let expected = match undo.used {
-            None => left.get(&block).unwrap_or(before),
-            Some(_) => before,
-        };
-        // A block that is back already does no harm.
-        if now != *expected && now != *before && !(any_state && saved.contains(&block)) {
-            return changed(format!("{block}"));
+/// The blocks that are not as they were before the repair. What was put back already, by an undo that was cut short or by hand,
+/// does no harm; what else has changed would be lost.
+fn blocks_to_restore(flash: &ImageFile, undo: &Undo) -> Result<Vec<Block>, Failure> {
+    let mut blocks = Vec::new();
+    for block in flash.geometry().iter_blocks() {
+        match undo.standing(block, &flash.raw_block(block)?) {
+            Standing::Before => {}
+            Standing::Repaired => blocks.push(block),
+            Standing::Changed => return Err(changed(&block.to_string())),
         }
     }
-    let Some(path) = chip_path else { return Ok(()) };
+    Ok(blocks)
+}
+
+fn is_chip_file_to_restore(path: &Path, undo: &Undo) -> Result<bool, Failure> {
     let chip = read_if_there(path)?;
-    match &undo.after {
-        _ if chip == undo.header.chip_file => Ok(()),
-        Some(after) if after.chip_file != hash(&chip.unwrap_or_default()) => {
-            changed(format!("the chip file {}", path.display()))
-        }
-        _ => Ok(()),
+    if chip == undo.header.chip_file {
+        return Ok(false);
     }
+    match &undo.after {
+        Some(after) if after.chip_file != hash(&chip.unwrap_or_default()) => {
+            Err(changed(&format!("the chip file {}", path.display())))
+        }
+        _ => Ok(true),
+    }
+}
+
+fn changed(what: &str) -> Failure {
+    let message = format!("{what} has changed since the repair: nothing was put back");
+    Failure::new(Kind::Unsupported, message)
 }
 
 fn restore_chip_file(path: &Path, content: Option<&[u8]>) -> Result<(), Failure> {
     let context =
         |e: io::Error| Failure::from(e).context(format!("cannot restore the chip file {}", path.display()));
-    let now = read_if_there(path)?;
     match content {
-        _ if now.as_deref() == content => Ok(()),
         Some(content) => replace_file(path, content).map_err(context),
         None => std::fs::remove_file(path).map_err(context),
     }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::args::{GeometryArgs, ImageArgs};
 use super::exit::{Exit, Failure};
+use super::health::Health;
 use super::open::mount;
 use super::output::{Ui, block_list, table};
 use super::same_file::refuse_stdout;
@@ -64,7 +65,7 @@ fn report_on(args: &ImageArgs, ui: &Ui) -> Result<Value, Failure> {
         }
         _ => None,
     });
-    Ok(json!({
+    let mut report = json!({
         "mapping": volume.mapping().name(),
         "geometry": mounted.resolved.to_json(),
         "erase_counts": statistics,
@@ -77,7 +78,9 @@ fn report_on(args: &ImageArgs, ui: &Ui) -> Result<Value, Failure> {
         "bad_blocks": volume.bad_blocks().iter().map(|b| b.0).collect::<Vec<_>>(),
         "max_erase_cycles": rated,
         "life_used_percent": life,
-    }))
+    });
+    Health::of(volume).to_json().into_iter().for_each(|(key, value)| report[key] = value);
+    Ok(report)
 }
 
 fn state_name(block_use: BlockUse) -> &'static str {

@@ -109,6 +109,17 @@ impl<H: FlashHardware> AnyVolume<H> {
         }
     }
 
+    /// The metadata that the volume was mounted from, and all other that it could be mounted from.
+    ///
+    /// # Errors
+    /// When the chip fails otherwise than by pages that cannot be read.
+    pub fn all_metadata(&self) -> Result<Vec<MetadataCopy>> {
+        match self {
+            Self::Block(volume) => Ok(volume.metadata()),
+            Self::Page(volume) => volume.all_metadata(),
+        }
+    }
+
     /// The chip the volume lies on.
     pub fn flash(&self) -> &H {
         either!(self, volume => volume.flash())
@@ -310,14 +321,14 @@ impl AnyFormatPlan {
         }
     }
 
-    /// Make the fresh volume.
+    /// Make the fresh volume. The plan comes back as it was carried out: blocks that failed are bad in it.
     ///
     /// # Errors
     /// When the chip fails.
-    pub fn execute<H: FlashHardware>(self, hw: &mut H) -> Result<()> {
-        match self {
-            Self::Block(plan) => plan.execute(hw),
-            Self::Page(plan) => plan.execute(hw),
-        }
+    pub fn execute<H: FlashHardware>(self, hw: &mut H) -> Result<Self> {
+        Ok(match self {
+            Self::Block(plan) => Self::Block(plan.execute(hw)?),
+            Self::Page(plan) => Self::Page(plan.execute(hw)?),
+        })
     }
 }

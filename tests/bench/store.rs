@@ -151,10 +151,10 @@ impl Engine {
     /// The same on any chip, for the engines that take one.
     pub(crate) fn format_ours<H: FlashHardware>(self, hw: &mut H) {
         let done = match self {
-            Self::Page => {
-                page::FormatPlan::new(hw, &FormatOptions::default()).and_then(|plan| plan.execute(hw))
-            }
-            Self::Block => block::FormatPlan::new(hw, true).and_then(|plan| plan.execute(hw)),
+            Self::Page => page::FormatPlan::new(hw, &FormatOptions::default())
+                .and_then(|plan| plan.execute(hw))
+                .map(drop),
+            Self::Block => block::FormatPlan::new(hw, true).and_then(|plan| plan.execute(hw)).map(drop),
             Self::Shodh => panic!("the crate takes a chip of its own kind only"),
         };
         done.expect("the chip takes the format");

@@ -217,3 +217,21 @@ fn another_block_size_may_be_formatted_over_once_wear_is_given_up() {
     assert_eq!(bench.report("mount-check a.img")["geometry"]["block_size"], 8192);
     assert!(bench.content("a.img").is_empty());
 }
+
+#[test]
+fn blocks_that_fail_during_a_format_are_in_its_report() {
+    for (place, failing) in [("", "0,1,6"), ("--spare-size 16", "2,3,9")] {
+        let bench = Bench::new();
+        let geometry = format!("--page-size 512 {place} --block-size 4096 --blocks 64");
+        bench.run(&format!("format a.img {geometry}")).exits(0);
+        bench.feed("write a.img", &random(1, 9 * BLOCK)).exits(0);
+        bench.run(&format!("inject-bad a.img --block {failing} --when erase")).exits(0);
+        let made = bench.report("format a.img --force");
+        let found = bench.report("mount-check a.img");
+        assert!(!numbers(&made["bad_blocks"]).is_empty(), "{made}");
+        for key in ["bad_blocks", "capacity"] {
+            assert_eq!(made[key], found[key], "{key}");
+        }
+        assert_eq!(made["reserved"]["bad"], numbers(&made["bad_blocks"]).len());
+    }
+}

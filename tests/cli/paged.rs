@@ -99,6 +99,18 @@ fn an_image_that_was_cut_short_is_said_to_be() {
         let outcome = bench.fails(&format!("{command} a.img"), 8, "geometry-mismatch");
         assert!(outcome.text().contains("cut short"), "{}", outcome.text());
     }
+    // The end of the dump got lost by a byte: what is missing, and what to do about it.
+    bench.put("a.img", &with_anchors()[..BLOCKS * PAGE * PAGES - 1]);
+    let line = "mount-check a.img";
+    bench
+        .run(line)
+        .exits(8)
+        .says("327680")
+        .says("327679")
+        .says("1 byte is missing")
+        .says("pad it with bytes of FF");
+    bench.put("a.img", &with_anchors());
+    bench.run(line).exits(4).says("no copy of directory page 0 is whole");
 }
 
 #[test]
@@ -219,4 +231,166 @@ fn a_block_mapped_volume_gives_its_wear_to_a_page_mapped_one() {
     let after = bench.report("wear-report a.img");
     assert!(after["total"].as_u64().unwrap() >= before, "{after}");
     assert_eq!(after["mapping"], "page");
+}
+
+/// Seven commits of a small volume, each with an anchor of its own: the checkpoints of the first are gone.
+fn with_history() -> Bench {
+    let bench = Bench::new();
+    bench.run("format a.img --page-size 512 --block-size 4096 --blocks 64").exits(0);
+    bench.feed("write a.img", &random(1, 30_000)).exits(0);
+    for seed in 2..8 {
+        bench.feed("write a.img", &random(seed, 3000)).exits(0);
+    }
+    bench
+}
+
+fn metadata(report: &Value) -> &Vec<Value> {
+    report["metadata"].as_array().unwrap()
+}
+
+/// One of the two copies of the newest.
+fn damage_an_anchor(bench: &Bench, image: &str) {
+    let report = bench.run(&format!("--json mount-check {image}")).json();
+    let anchor = metadata(&report).iter().find(|copy| copy["state"] == "current").unwrap();
+    bench.patch(image, anchor["offset"].as_u64().unwrap() as usize, |bytes| bytes[40] ^= 1);
+}
+
+#[test]
+fn every_sequence_that_mounts_is_listed_and_the_one_in_use_marked() {
+    let bench = with_history();
+    let listed = bench.report("mount-check a.img");
+    let newest = listed["sequence"].as_u64().unwrap();
+    let mut older = 0;
+    for wanted in 0..newest + 2 {
+        let report = bench.run(&format!("--json mount-check a.img --sequence {wanted}")).json();
+        let is_listed = metadata(&listed).iter().any(|copy| copy["sequence"] == wanted);
+        assert_eq!(report["mountable"], is_listed, "{wanted}: {listed}");
+        if !is_listed {
+            continue;
+        }
+        older += u64::from(wanted < newest);
+        let in_use = |copy: &&Value| copy["state"] == "current";
+        assert!(metadata(&report).iter().filter(in_use).all(|copy| copy["sequence"] == wanted), "{report}");
+        let anchors: Vec<&Value> =
+            metadata(&report).iter().filter(|copy| copy["location"] == "anchor").collect();
+        assert_eq!(anchors.iter().filter(|copy| in_use(copy)).count(), 2, "{report}");
+        let listed = metadata(&listed).iter().filter(|copy| copy["location"] == "anchor");
+        assert_eq!(anchors.len(), listed.count(), "the same are there");
+    }
+    assert!(older > 1, "{listed}");
+    // Where none of the newest mounts, an older one may.
+    let newest_checkpoint: Vec<u64> = metadata(&listed)
+        .iter()
+        .filter(|copy| copy["location"] == "checkpoint")
+        .map(|copy| copy["offset"].as_u64().unwrap())
+        .collect();
+    for offset in newest_checkpoint {
+        bench.patch("a.img", offset as usize, |bytes| bytes[..8].fill(0));
+    }
+    let report = bench.run("--json mount-check a.img").exits(4).json();
+    let older = metadata(&report).iter().filter_map(|copy| copy["sequence"].as_u64()).min().unwrap();
+    assert!(older < newest, "{report}");
+    bench.run(&format!("mount-check a.img --sequence {older}")).exits(1);
+}
+
+#[test]
+fn read_and_wear_report_tell_how_the_volume_mounts() {
+    let bench = with_history();
+    let keys = ["sequence", "degraded", "writable", "reason", "warnings"];
+    let agree = |flags: &str, mount_flags: &str, degraded: bool| {
+        let checked = bench.run(&format!("--json mount-check a.img {mount_flags}")).json();
+        let read = bench.run(&format!("--json -q read a.img -o out {mount_flags} {flags}")).exits(0);
+        assert_eq!(read.stderr, "");
+        let read = read.json();
+        assert_eq!(read["degraded"], degraded, "{read}");
+        keys.iter().for_each(|key| assert_eq!(read[key], checked[key], "{key}"));
+        if mount_flags.is_empty() {
+            let worn = bench.report("wear-report a.img");
+            keys[1..].iter().for_each(|key| assert_eq!(worn[key], checked[key], "{key}"));
+        }
+    };
+    agree("", "", false);
+    agree("", "--sequence 5", true);
+    bench.run("inject-bad a.img --block 1,2,3").exits(0);
+    agree("--length 100", "", false);
+    damage_an_anchor(&bench, "a.img");
+    agree("", "", true);
+}
+
+#[test]
+fn a_place_in_a_message_has_its_byte_offset() {
+    let whole = with_history();
+    let report = whole.report("mount-check a.img");
+    let offsets = |location: &str| -> Vec<usize> {
+        let copies = metadata(&report).iter().filter(|copy| copy["location"] == location);
+        let current = copies.filter(|copy| copy["state"] == "current");
+        current.map(|copy| copy["offset"].as_u64().unwrap() as usize).collect()
+    };
+    let (anchors, checkpoints, log) = (offsets("anchor"), offsets("checkpoint"), offsets("log"));
+    let zone: Vec<usize> = (0..4 * 8).map(|page| page * 512).collect();
+    for (name, damaged, says) in [
+        ("one anchor", &anchors[..1], "the anchor (sequence"),
+        ("the start of the anchors", &[0, 8 * 512][..], "the anchor in block 0"),
+        (
+            "all anchors",
+            &zone[..],
+            "blocks 0 to 3 (offset 0x0 up to 0x4000) are erased, but for block 0 (offset 0x0): it",
+        ),
+        ("one copy of the checkpoint", &checkpoints[..1], "one copy of the metadata is damaged: block"),
+        ("both copies of the checkpoint", &checkpoints[..], "no copy of directory page 0 is whole: block"),
+        ("one copy of the log", &log[..1], "is not the log page that its twin is"),
+    ] {
+        let bench = Bench::new();
+        bench.put("a.img", &whole.bytes("a.img"));
+        for &offset in damaged {
+            bench.patch("a.img", offset, |bytes| bytes[9..20].fill(0));
+        }
+        let outcome = bench.run("--json mount-check a.img");
+        let report = outcome.json();
+        let reason = report["reason"].as_str().unwrap_or_else(|| panic!("{name}: {report}"));
+        assert!(reason.contains(says), "{name}: {reason}");
+        let number = |word: &str| word.starts_with(|c: char| c.is_ascii_digit());
+        let places = reason.split("block ").skip(1).filter(|after| number(after)).count();
+        let ranges = reason.matches(" up to ").count();
+        assert!(places > 0 && places + ranges == reason.matches("(offset 0x").count(), "{name}: {reason}");
+    }
+}
+
+#[test]
+fn a_warning_names_the_image_that_it_is_of() {
+    let bench = with_history();
+    bench.put("b.img", &bench.bytes("a.img"));
+    damage_an_anchor(&bench, "b.img");
+    let outcome = bench.run("wear-report a.img b.img").exits(0);
+    assert!(outcome.stderr.contains("warning: b.img: "), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("warning: a.img"), "{}", outcome.stderr);
+}
+
+#[test]
+fn damaged_data_is_named_by_its_logical_bytes() {
+    let bench = with_history();
+    let data = bench.content("a.img");
+    let page = 7 * 512..8 * 512;
+    let at = bench.bytes("a.img").chunks(512).position(|bytes| bytes == &data[page.clone()]).unwrap();
+    bench.patch("a.img", at * 512, |bytes| bytes[3] ^= 1);
+    let report = bench.run("--json fsck a.img").exits(4).json();
+    let finding =
+        report["findings"].as_array().unwrap().iter().find(|f| f["code"] == "data-damaged").unwrap();
+    assert_eq!((&finding["logical_offset"], &finding["offset"]), (&page.start.into(), &(at * 512).into()));
+    bench.run("fsck a.img").exits(4).says("(logical byte 3584) is damaged");
+}
+
+#[test]
+fn a_repair_says_why_it_was_given_up() {
+    let bench = with_history();
+    let report = bench.report("mount-check a.img");
+    let checkpoint = metadata(&report).iter().find(|copy| copy["location"] == "checkpoint").unwrap();
+    bench.patch("a.img", checkpoint["offset"].as_u64().unwrap() as usize, |bytes| bytes[9] ^= 1);
+    bench.run("inject-bad a.img --block 1,2,3").exits(0);
+    let before = bench.bytes("a.img");
+    let outcome = bench.run("fsck a.img --repair").exits(4).says("could not be mended");
+    outcome
+        .says("the repair was given up: the volume is read-only: too few blocks of the anchor zone are left");
+    assert!(bench.bytes("a.img") == before);
+    assert!(!bench.run("fsck a.img").exits(4).text().contains("given up"));
 }

@@ -121,6 +121,7 @@ fn read_and_write_report_what_they_moved() {
     let read = bench.report("read a.img -o out --offset 100 --length 0x100");
     let part = &content[100..356];
     let expected = json!({ "schema": "nandimg.read/1", "offset": 100, "bytes": 256, "sha256": sha256(part), "holes": [],
+                           "sequence": 4, "writable": true, "degraded": false, "reason": null, "warnings": [],
                            "ecc": null });
     assert_eq!((read, bench.bytes("out")), (expected, part.to_vec()));
     let text = bench.run("write a.img -i new --offset 9000").exits(0).text();

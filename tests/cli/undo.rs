@@ -3,7 +3,9 @@
 use nandimg::onflash::paged::head::Kind;
 use serde_json::json;
 
-use crate::support::{BLOCK, Bench, SMALL, Snapshot, newer_and_older, random, set_slot, slot, wipe_metadata};
+use crate::support::{
+    BLOCK, Bench, SMALL, Snapshot, newer_and_older, numbers, random, set_slot, slot, wipe_metadata,
+};
 
 /// Image and chip file by content.
 fn state(bench: &Bench) -> Vec<(String, Vec<u8>)> {
@@ -80,11 +82,36 @@ fn undo_brings_image_and_chip_file_back() {
         assert!(before[0] != repaired[0] && before[1] != repaired[1], "{name}: the repair changes both");
         let bad = bench.chip_file("a.img")["bad_blocks"].as_array().unwrap().len();
         assert_eq!(bad, marked + 1, "{name}: a block fails under the repair");
+        let undo = bench.snapshot().remove(&bench.path("u"));
         let report = bench.report("fsck a.img --undo-from u");
         assert_eq!(report["schema"], "nandimg.fsck/1");
+        assert!(!numbers(&report["restored"]).is_empty() && report["chip_file_restored"] == true, "{report}");
         assert!(state(&bench) == before, "{name}");
+        let taken_back = bench.snapshot();
+        assert!(taken_back.get(&bench.path("u")) == undo.as_ref(), "{name}: the undo file is only read");
+        let report = bench.report("fsck a.img --undo-from u");
+        assert!(numbers(&report["restored"]).is_empty() && report["chip_file_restored"] == false, "{report}");
+        bench.run("fsck a.img --undo-from u").exits(0).says("nothing to put back");
+        assert!(bench.snapshot() == taken_back, "{name}: it is as it was already");
         bench.run("fsck a.img --repair").exits(1);
         assert!(state(&bench) == repaired, "{name}: the repair does the same again");
+    }
+}
+
+#[test]
+fn what_was_put_back_by_hand_needs_no_undo() {
+    for (name, damaged) in DAMAGED {
+        let bench = damaged();
+        let before = state(&bench);
+        bench.run("fsck a.img --repair --undo u").exits(1);
+        let repaired = state(&bench);
+        // The image alone, then the chip file as well.
+        bench.put("a.img", &before[0].1);
+        bench.run("fsck a.img --undo-from u").exits(0).says("0 blocks restored");
+        assert!(state(&bench) == before, "{name}");
+        bench.put("a.img", &repaired[0].1);
+        bench.run("fsck a.img --undo-from u").exits(0);
+        assert!(state(&bench) == before, "{name}");
     }
 }
 
@@ -161,6 +188,8 @@ fn an_undo_file_is_never_written_over() {
 fn refused(bench: &Bench, reason: &str) {
     let before: Snapshot = bench.snapshot();
     let json = bench.run("--json fsck a.img --undo-from u").exits(8).json();
+    let kind = if reason == "another size" { "geometry-mismatch" } else { "unsupported" };
+    assert_eq!(json["error"]["kind"], kind, "{json}");
     assert!(json["error"]["message"].as_str().unwrap().contains(reason), "{json}");
     bench.run("fsck a.img --undo-from u").exits(8).says(reason);
     assert!(bench.snapshot() == before);
@@ -217,9 +246,6 @@ fn what_is_no_undo_file_is_refused() {
     let repaired = bench.bytes("a.img");
     bench.run("fsck a.img --undo-from u").exits(0);
     assert!(bench.bytes("a.img") != repaired);
-    // Taken back it is, and what happens afterwards is no longer its business.
-    bench.patch("a.img", usize::from(undo[records(&undo)[0] + 1]) * BLOCK, |bytes| bytes[9] ^= 1);
-    refused(&bench, "has changed");
 }
 
 /// Where the records of an undo file of the small volume start: blocks as they were, then the end.
@@ -314,25 +340,53 @@ fn an_undo_that_was_cut_within_a_block_can_be_done_again() {
         let bench = damaged();
         let before = state(&bench);
         bench.run("fsck a.img --repair --undo u").exits(1);
-        let undo = bench.bytes("u");
-        // What the undo file notes before it begins, and half a block put back.
-        let begun = [&undo[..], b"U", &nandimg_crc(b"U")].concat();
-        bench.put("u", &begun);
-        let first = records(&undo)[0];
-        let block = usize::from(undo[first + 1]);
-        let half = BLOCK / 2;
-        bench
-            .patch("a.img", block * BLOCK, |bytes| bytes[..half].copy_from_slice(&undo[first + 5..][..half]));
-        bench.run("fsck a.img --undo-from u").exits(0);
-        assert!(state(&bench) == before);
+        let (repaired, undo) = (bench.bytes("a.img"), bench.bytes("u"));
+        // A write that is cut short leaves each sector of the file as it was, or as it was to be.
+        for parts in [0..BLOCK / 2, 512..1024, 1024..BLOCK] {
+            bench.put("a.img", &repaired);
+            for record in records(&undo).split_last().unwrap().1 {
+                let (block, saved) = (usize::from(undo[record + 1]), &undo[record + 5..][..BLOCK]);
+                bench.patch("a.img", block * BLOCK, |bytes| {
+                    bytes[parts.clone()].copy_from_slice(&saved[parts.clone()]);
+                });
+            }
+            bench.run("fsck a.img --undo-from u").exits(0);
+            assert!(state(&bench) == before, "{parts:?}");
+        }
     }
 }
 
-/// CRC-32 (IEEE), bit by bit: the undo file's own, seen from outside.
-fn nandimg_crc(bytes: &[u8]) -> [u8; 4] {
-    let step = |crc: u32, _: i32| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 };
-    let crc = bytes.iter().fold(!0, |crc: u32, &byte| (0..8).fold(crc ^ u32::from(byte), step));
-    (!crc).to_le_bytes()
+#[test]
+fn what_changed_after_an_undo_that_was_cut_short_is_seen() {
+    let bench = damaged();
+    bench.run("fsck a.img --repair --undo u").exits(1);
+    let (repaired, undo) = (bench.bytes("a.img"), bench.bytes("u"));
+    let block = usize::from(undo[records(&undo)[0] + 1]);
+    for byte in [0, 511, 512, BLOCK - 1] {
+        bench.put("a.img", &repaired);
+        bench.patch("a.img", block * BLOCK, |bytes| {
+            bytes[512..1024].copy_from_slice(&undo[records(&undo)[0] + 5..][512..1024]);
+            bytes[byte] ^= 1;
+        });
+        refused(&bench, &format!("block {block} has changed"));
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_no_undo_file_behind() {
+    let bench = damaged();
+    let before = bench.snapshot();
+    // The system refuses what goes past the limit, as it does on a full disk.
+    bench
+        .shell("trap '' XFSZ; ulimit -f 0; $NANDIMG fsck a.img --repair --undo u")
+        .exits(8)
+        .says("undo file");
+    assert_eq!(bench.names(), ["a.img", "a.img.chip.json"]);
+    let content = |snapshot: Snapshot| {
+        snapshot.into_iter().map(|(path, (content, _))| (path, content)).collect::<Vec<_>>()
+    };
+    assert!(content(bench.snapshot()) == content(before));
+    bench.run("fsck a.img --repair --undo u").exits(1);
 }
 
 #[test]

@@ -246,7 +246,7 @@ fn hostile_headers(mended: &Mended, dir: &Path) {
         for start in [0, 1, 1 << 63, u64::MAX] {
             for blocks in [0, 1, 16, u32::MAX] {
                 for chip_len in [0, 1 << 30, u64::MAX - 1, u64::MAX] {
-                    let mut header = b"NANDUNDO\x01\0\0\0".to_vec();
+                    let mut header = b"NANDUNDO\x02\0\0\0".to_vec();
                     header.extend(raw_block.to_le_bytes());
                     header.extend(u64::to_le_bytes(start));
                     header.extend(u32::to_le_bytes(blocks));

@@ -62,7 +62,7 @@ impl Engine for BlockMapped {
     }
 
     fn format(mut hw: &mut dyn FlashHardware) -> Result<()> {
-        block::FormatPlan::new(&hw, true)?.execute(&mut hw)
+        block::FormatPlan::new(&hw, true)?.execute(&mut hw).map(drop)
     }
 
     fn unit(volume: &Self::Volume<'_>) -> u64 {
@@ -115,7 +115,7 @@ impl Engine for PageMapped {
     }
 
     fn format(mut hw: &mut dyn FlashHardware) -> Result<()> {
-        page::FormatPlan::new(&hw, &FormatOptions::default())?.execute(&mut hw)
+        page::FormatPlan::new(&hw, &FormatOptions::default())?.execute(&mut hw).map(drop)
     }
 
     fn unit(volume: &Self::Volume<'_>) -> u64 {

@@ -165,11 +165,11 @@ impl FormatPlan {
         self.carry_wear && (self.previous.is_some() || self.pages.is_some())
     }
 
-    /// Make the fresh volume.
+    /// Make the fresh volume. The plan comes back as it was carried out: blocks that failed are bad in it.
     ///
     /// # Errors
     /// When the chip fails.
-    pub fn execute<H: FlashHardware>(mut self, hw: &mut H) -> Result<()> {
+    pub fn execute<H: FlashHardware>(mut self, hw: &mut H) -> Result<Self> {
         self.make_room(hw)?;
         let target = self.target();
         let slot: Vec<Block> = target.blocks(&self.layout).collect();
@@ -205,7 +205,7 @@ impl FormatPlan {
         if stays {
             erase_in_order(hw, &stale)?;
         }
-        Ok(())
+        Ok(self)
     }
 
     /// The slot for the first copy: B as on a blank chip, unless the old volume's newest copy lies there.

@@ -102,7 +102,11 @@ impl FormatPlan {
     /// The largest logical length the fresh volume can take, in bytes.
     #[must_use]
     pub fn capacity(&self) -> u64 {
-        self.layout.capacity()
+        u64::from(self.capacity_pages()) * u64::from(self.layout.page_size)
+    }
+
+    fn capacity_pages(&self) -> u32 {
+        self.layout.capacity_with(self.bad.len() as u32)
     }
 
     /// What the other blocks are for.
@@ -123,7 +127,7 @@ impl FormatPlan {
             ),
             ("bad", "bad blocks", bad),
         ];
-        let data = layout.capacity_pages.div_ceil(layout.data_pages());
+        let data = self.capacity_pages().div_ceil(layout.data_pages());
         let taken: u32 = rows.iter().map(|(.., blocks)| blocks).sum();
         let spare = layout.blocks.saturating_sub(data + taken);
         rows.push(("spare", "spare, which keeps garbage collection cheap", spare));
@@ -142,11 +146,11 @@ impl FormatPlan {
         self.previous.erases.is_some()
     }
 
-    /// Make the fresh volume.
+    /// Make the fresh volume. The plan comes back as it was carried out: blocks that failed are bad in it.
     ///
     /// # Errors
     /// When the chip fails.
-    pub fn execute<H: FlashHardware>(mut self, hw: &mut H) -> Result<()> {
+    pub fn execute<H: FlashHardware>(mut self, hw: &mut H) -> Result<Self> {
         let body = self.pairs_of_first_checkpoint() as usize;
         let mut erases = self.previous.erases.clone().unwrap_or_default();
         erases.resize(self.layout.blocks as usize, 0);
@@ -188,7 +192,9 @@ impl FormatPlan {
             pair.iter().for_each(|&block| volume.blocks.set_state(block, BlockState::Chain));
             volume.chain.upcoming.push_back(*pair);
         }
-        volume.first_checkpoint(&self.previous.slots)
+        volume.first_checkpoint(&self.previous.slots)?;
+        self.bad.extend(volume.bad_blocks());
+        Ok(self)
     }
 
     fn pairs_of_first_checkpoint(&self) -> u32 {

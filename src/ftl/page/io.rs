@@ -1,9 +1,11 @@
 //! Reading metadata pages: what is there, and whether it can be believed.
 
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::flash::{FlashError, FlashHardware, PageAddr};
+use crate::flash::{Block, FlashError, FlashHardware, PageAddr};
 use crate::onflash::paged::head::{self, Head, Kind, PageError};
 
 /// What was found in a page.
@@ -28,6 +30,15 @@ impl Reading {
         matches!(self, Self::Whole(head, _) if head.kind == Kind::Witness) || self.is_erased()
     }
 
+    /// Why it is no anchor.
+    pub(super) fn why_no_anchor(&self) -> String {
+        match self {
+            Self::Unreadable(error) => error.to_string(),
+            Self::Not(error) => error.to_string(),
+            Self::Whole(..) => "it holds something else".to_string(),
+        }
+    }
+
     /// The content, if it is a page of `kind` that `volume` wrote at `address`.
     pub(super) fn of(self, kind: Kind, volume: u32, address: u32) -> Option<(Head, Vec<u8>)> {
         match self {
@@ -35,6 +46,16 @@ impl Reading {
             _ => None,
         }
     }
+}
+
+/// A page as a message names it.
+pub(super) fn place<H: FlashHardware + ?Sized>(hw: &H, at: PageAddr) -> String {
+    format!("{at} (offset {:#x})", hw.raw_offset(at))
+}
+
+/// A block as a message names it.
+pub(super) fn block_place<H: FlashHardware + ?Sized>(hw: &H, block: Block) -> String {
+    format!("{block} (offset {:#x})", hw.raw_offset(PageAddr { block, page: 0 }))
 }
 
 /// Read one page.

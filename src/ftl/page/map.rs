@@ -6,7 +6,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::io::{Reading, read_metadata};
+use super::io::{Reading, place, read_metadata};
 use super::layout::{Layout, Lpn, Ppn};
 use super::log::extents;
 use crate::flash::{Block, FlashError, FlashHardware};
@@ -164,6 +164,7 @@ impl Map {
         let twin = self.twins.get(&at.block).map(|&block| crate::flash::PageAddr { block, ..at });
         let mut reasons = String::new();
         for at in [Some(at), twin].into_iter().flatten() {
+            let here = || place(hw, at);
             match read_metadata(hw, at) {
                 Ok(Reading::Whole(head, payload)) => {
                     let address = self.layout.address(at).0;
@@ -173,11 +174,11 @@ impl Map {
                         Ok(entries) if head.number == u64::from(index) && entries.len() == expected => {
                             return Ok(entries.into());
                         }
-                        Ok(_) => reasons.push_str(&format!("; {at} holds another part of the map")),
-                        Err(error) => reasons.push_str(&format!("; {at}: {error}")),
+                        Ok(_) => reasons.push_str(&format!("; {} holds another part of the map", here())),
+                        Err(error) => reasons.push_str(&format!("; {}: {error}", here())),
                     }
                 }
-                Ok(Reading::Not(error)) => reasons.push_str(&format!("; {at}: {error}")),
+                Ok(Reading::Not(error)) => reasons.push_str(&format!("; {}: {error}", here())),
                 Ok(Reading::Unreadable(error)) => reasons.push_str(&format!("; {error}")),
                 Err(error) => return Err(MapError::Flash(error)),
             }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use super::blocks::Blocks;
 use super::chain::{Chain, Pair};
-use super::io::{Reading, fingerprint, read_metadata};
+use super::io::{Reading, block_place, fingerprint, read_metadata};
 use super::layout::Layout;
 use super::log::{Log, Pending};
 use super::map::Map;
@@ -20,7 +20,7 @@ use super::walk::Walker;
 use super::zone::{FoundAnchor, Zone, ZoneSurvey};
 use super::{Mount, PageVolume, Session};
 use crate::error::{Error, Result};
-use crate::flash::{Block, FlashHardware, PageAddr, marked_blocks};
+use crate::flash::{Block, FlashError, FlashHardware, PageAddr, marked_blocks};
 use crate::ftl::gc::Heat;
 use crate::ftl::wear::WearPolicy;
 use crate::ftl::{CopyState, MetadataCopy};
@@ -80,7 +80,7 @@ pub fn shows_a_volume<H: FlashHardware>(hw: &H) -> Result<bool> {
     Ok(false)
 }
 
-/// The anchors and the checkpoint on `hw`, also where they cannot be mounted.
+/// The anchors on `hw`, also where none of them can be mounted: the newest of each block, and all older ones that can.
 ///
 /// # Errors
 /// When the chip fails otherwise than by pages that cannot be read.
@@ -89,17 +89,47 @@ pub fn metadata<H: FlashHardware>(hw: &H) -> Result<Vec<MetadataCopy>> {
     let mut copies: Vec<MetadataCopy> =
         survey.newest.iter().map(|(found, _)| describe_anchor(found, CopyState::Stale)).collect();
     copies.extend(survey.damaged.iter().map(|(block, _)| damaged_anchor(*block)));
-    copies.sort_by_key(|copy| copy.at);
+    add_mountable(hw, &mut copies, None)?;
     Ok(copies)
 }
 
+/// Put the anchors that can be mounted and are not among `copies` where they belong there; `current` is the sequence in use.
+fn add_mountable<H: FlashHardware>(
+    hw: &H,
+    copies: &mut Vec<MetadataCopy>,
+    current: Option<u64>,
+) -> Result<()> {
+    // An anchor outlives its checkpoint, whose blocks are used again.
+    let mut mounts: BTreeMap<u64, bool> = BTreeMap::new();
+    for found in all_anchors(hw)? {
+        let number = found.head.number;
+        let loads = match mounts.get(&number) {
+            Some(&loads) => loads,
+            None => match load(hw, &found, &Mount::default()) {
+                Err(error @ Error::Flash(FlashError::Io(_))) => return Err(error),
+                loaded => loaded.is_ok(),
+            },
+        };
+        mounts.insert(number, loads);
+        if loads && copies.iter().all(|copy| copy.at != found.at) {
+            let state = if current == Some(number) { CopyState::Current } else { CopyState::Stale };
+            copies.push(describe_anchor(&found, state));
+        }
+    }
+    // The checkpoint and the log of the one in use follow, as they are.
+    copies.sort_by_key(|copy| (copy.location != ANCHOR, (copy.location == ANCHOR).then_some(copy.at)));
+    Ok(())
+}
+
+const ANCHOR: &str = "anchor";
+
 fn damaged_anchor(block: Block) -> MetadataCopy {
     let at = PageAddr { block, page: 0 };
-    MetadataCopy { location: "anchor".to_string(), at, state: CopyState::Torn, sequence: None }
+    MetadataCopy { location: ANCHOR.to_string(), at, state: CopyState::Torn, sequence: None }
 }
 
 fn describe_anchor(found: &FoundAnchor, state: CopyState) -> MetadataCopy {
-    let location = "anchor".to_string();
+    let location = ANCHOR.to_string();
     MetadataCopy { location, at: found.at, state, sequence: Some(found.head.number) }
 }
 
@@ -198,7 +228,9 @@ fn choose<H: FlashHardware>(
     }
     Err(match first_error {
         Some(error) => error,
-        None if shows_a_volume(hw)? => Error::Unmountable("none of its anchors can be read".to_string()),
+        None if shows_a_volume(hw)? => {
+            Error::Unmountable(format!("none of its anchors can be read: {}", survey.describe(hw)))
+        }
         None => Error::NotFormatted("no anchor is in its first blocks".to_string()),
     })
 }
@@ -251,7 +283,7 @@ impl<H: FlashHardware> PageVolume<H> {
         {
             findings.stale(reason);
         }
-        findings.judge(&survey, &loaded, clean.is_some(), &zone);
+        findings.judge(&hw, &survey, &loaded, clean.is_some(), &zone);
         let mut marked = marked_blocks(&hw)?;
         marked.extend(loaded.replayed.bad.iter().copied());
         let mut volume = Self::assemble(hw, loaded, zone, clean, options, &marked);
@@ -419,6 +451,17 @@ impl<H: FlashHardware> PageVolume<H> {
         }
     }
 
+    /// The metadata that the volume was mounted from, and all other anchors that it could be mounted from. They are looked for
+    /// anew.
+    ///
+    /// # Errors
+    /// When the chip fails otherwise than by pages that cannot be read.
+    pub fn all_metadata(&self) -> Result<Vec<MetadataCopy>> {
+        let mut copies = self.copies.clone();
+        add_mountable(&self.hw, &mut copies, Some(self.sequence))?;
+        Ok(copies)
+    }
+
     fn describe_copies(&self, survey: &ZoneSurvey) -> Vec<MetadataCopy> {
         let state = |found: &FoundAnchor| match found.head.number == self.sequence {
             true => CopyState::Current,
@@ -579,14 +622,26 @@ impl Findings {
         self.fallback.get_or_insert(reason);
     }
 
-    fn judge(&mut self, survey: &ZoneSurvey, loaded: &Loaded, clean: bool, zone: &Zone) {
+    fn judge<H: FlashHardware>(
+        &mut self,
+        hw: &H,
+        survey: &ZoneSurvey,
+        loaded: &Loaded,
+        clean: bool,
+        zone: &Zone,
+    ) {
+        let places = |blocks: &[Block]| {
+            blocks.iter().map(|&block| block_place(hw, block)).collect::<Vec<_>>().join(" and ")
+        };
+        let log_end = || loaded.pairs.last().map_or(String::new(), |pair| places(pair));
         if let Some(reason) = &loaded.no_table {
             self.stale(format!("its block table cannot be used: {reason}"));
         }
         if let Some(reason) = &loaded.replayed.damage {
-            self.stale(format!("its log is damaged: {reason}"));
+            self.stale(format!("its log is damaged at {}: {reason}", log_end()));
         }
         if let Some((block, certain)) = loaded.lost_half {
+            let block = block_place(hw, block);
             let reason = format!("{block} cannot be read, and it may have held the last commit");
             if certain {
                 self.stale(format!("{reason}: this may be an older state"));
@@ -598,25 +653,22 @@ impl Findings {
         // as well: that is left over from a cut.
         let left_over = zone.blocks.len() == 2 && survey.damaged.len() == 1;
         for (block, reading) in survey.damaged.iter().filter(|_| !left_over) {
-            let why = match reading {
-                Reading::Unreadable(error) => error.to_string(),
-                Reading::Not(error) => error.to_string(),
-                Reading::Whole(..) => "it holds something else".to_string(),
-            };
-            self.fallback.get_or_insert(format!("anchor {block} is damaged: {why}"));
+            let (block, why) = (block_place(hw, *block), reading.why_no_anchor());
+            self.fallback.get_or_insert(format!("the anchor in {block} is damaged: {why}"));
         }
         if zone.in_doubt && survey.damaged.is_empty() {
             let sequence = loaded.anchor.head.number;
             self.fallback.get_or_insert(format!(
-                "the anchor (sequence {sequence}) is whole in one block alone, or a torn one follows it"
+                "the anchor (sequence {sequence}) is whole in one block alone, or a torn one follows it: {}",
+                places(&zone.blocks)
             ));
         }
-        if let Some((at, reason)) = loaded.damaged.first() {
-            let reason = if reason == "is damaged" { format!("{at} is damaged") } else { reason.clone() };
+        if let Some((_, reason)) = loaded.damaged.first() {
             self.fallback.get_or_insert(format!("one copy of the metadata is damaged: {reason}"));
         }
         if loaded.replayed.torn {
-            self.fallback.get_or_insert("the last page of its log is torn".to_string());
+            self.fallback
+                .get_or_insert(format!("the last page of its log is torn: it ends at {}", log_end()));
         }
         if !clean {
             self.warnings.push("it was not ended well: the next write recovers it first".to_string());

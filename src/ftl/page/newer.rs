@@ -3,7 +3,7 @@
 use alloc::format;
 use alloc::string::String;
 
-use super::io::{Reading, fingerprint, read_metadata};
+use super::io::{Reading, block_place, fingerprint, place, read_metadata};
 use super::layout::Layout;
 use super::mount::Loaded;
 use super::replay::CleanEnd;
@@ -68,7 +68,7 @@ impl<H: FlashHardware> Signs<'_, H> {
                 return Ok(None);
             }
         }
-        let [a, b] = next;
+        let [a, b] = next.map(|block| block_place(self.hw, block));
         Ok(Some(format!(
             "the session after the last clean end was to begin in {a} and {b}, and neither is as it was left or erased: this is an older state"
         )))
@@ -93,15 +93,17 @@ impl<H: FlashHardware> Signs<'_, H> {
                 |head: &Head| head.number > self.clock && head.number <= MAX_CLOCK || head.epoch > self.epoch;
             return Ok(summary.filter(later).map(|head| {
                 format!(
-                    "the summary at {at} states host clock {} of sequence {}, and the log leads to {} of {}: this is an older state",
-                    head.number, head.epoch, self.clock, self.epoch
+                    "the summary at {} states host clock {} of sequence {}, and the log leads to {} of {}: this is an older state",
+                    place(self.hw, at), head.number, head.epoch, self.clock, self.epoch
                 )
             }));
         };
         if first.kind == Kind::Log && first.epoch == self.epoch && self.is_later(&first) {
             return Ok(Some(format!(
-                "log page {} is at {block}, page 0, and page {} cannot be found: this is an older state",
-                first.number, self.next_log
+                "log page {} is at {}, and page {} cannot be found: this is an older state",
+                first.number,
+                place(self.hw, PageAddr { block, page: 0 }),
+                self.next_log
             )));
         }
         if first.epoch > self.epoch { self.in_pages_of(block) } else { Ok(None) }
@@ -121,8 +123,10 @@ impl<H: FlashHardware> Signs<'_, H> {
                 && head.epoch > self.epoch
             {
                 return Ok(Some(format!(
-                    "the log of a later checkpoint is at {at} (sequence {} here, {} there), and its anchor is gone: this is an older state",
-                    self.epoch, head.epoch
+                    "the log of a later checkpoint is at {} (sequence {} here, {} there), and its anchor is gone: this is an older state",
+                    place(self.hw, at),
+                    self.epoch,
+                    head.epoch
                 )));
             }
         }

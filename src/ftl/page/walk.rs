@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::chain::Pair;
-use super::io::{Reading, read_metadata};
+use super::io::{Reading, place, read_metadata};
 use super::layout::Layout;
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashHardware, PageAddr};
@@ -131,9 +131,11 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
 
     /// The part of a stream in this page, by its kind and number.
     fn chunk(&mut self, kind: Kind, number: u64, epoch: u32) -> Result<Vec<u8>> {
+        let noun = kind.name().trim_start_matches("a ");
         let mut reasons = String::new();
         for copy in 0..2 {
             let (at, reading) = self.read(copy)?;
+            let here = || place(self.hw, at);
             let reason = match reading {
                 Reading::Whole(head, payload) => {
                     let address = self.layout.address(at).0;
@@ -147,11 +149,11 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
                             }
                             return Ok(chunk);
                         }
-                        Ok(()) => format!("{at} is another {}", kind.name().trim_start_matches("a ")),
-                        Err(error) => format!("{at}: {error}"),
+                        Ok(()) => format!("{} is another {noun}", here()),
+                        Err(error) => format!("{}: {error}", here()),
                     }
                 }
-                Reading::Not(error) => format!("{at}: {error}"),
+                Reading::Not(error) => format!("{}: {error}", here()),
                 Reading::Unreadable(error) => format!("{error}"),
             };
             if !reasons.is_empty() {
@@ -159,7 +161,7 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
             }
             reasons.push_str(&reason);
         }
-        Err(Error::Unmountable(format!("no copy of {} {number} is whole: {reasons}", kind.name())))
+        Err(Error::Unmountable(format!("no copy of {noun} {number} is whole: {reasons}")))
     }
 
     /// A whole stream of `pages` pages from here on.
@@ -176,7 +178,7 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
         if self.advance() {
             return Ok(());
         }
-        let at = self.places()[0];
+        let at = place(self.hw, self.places()[0]);
         Err(Error::Unmountable(format!("the chain ends at {at}, in the middle of {}", kind.name())))
     }
 
@@ -207,9 +209,10 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
         let (twin, second) = self.read(1)?;
         let written = !second.is_erased();
         let second = self.take_log_page(twin, second, epoch, &mut slot);
+        let damage = |at| (at, format!("{} is not the log page that its twin is", place(self.hw, at)));
         match (alone, second) {
-            (None, Some((_, false))) => self.damaged.push((at, "is damaged".into())),
-            (Some((_, false)), None) => self.damaged.push((twin, "is damaged".into())),
+            (None, Some((_, false))) => self.damaged.push(damage(at)),
+            (Some((_, false)), None) => self.damaged.push(damage(twin)),
             // The next page, which stood there alone.
             (Some((_, true)), None) => slot.torn_twin = written,
             _ => {}

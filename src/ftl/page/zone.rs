@@ -3,10 +3,12 @@
 //! An anchor stands in two blocks of the zone. They are filled page by page; then, or when the power went while one of them
 //! was written, two others take over, one after the other, so that an anchor is there whenever the power goes.
 
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::PageVolume;
-use super::io::{Reading, read_metadata};
+use super::io::{Reading, block_place, read_metadata};
 use super::layout::Layout;
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashHardware, PageAddr};
@@ -67,6 +69,8 @@ pub(super) struct ZoneSurvey {
     pub(super) newest: Vec<(FoundAnchor, bool)>,
     /// Blocks that do not begin with an anchor and are not erased there.
     pub(super) damaged: Vec<(Block, Reading)>,
+    /// How many blocks were looked at.
+    blocks: u32,
 }
 
 impl ZoneSurvey {
@@ -77,8 +81,9 @@ impl ZoneSurvey {
     /// When the chip fails otherwise than by pages that cannot be read.
     pub(super) fn read<H: FlashHardware + ?Sized>(hw: &H, zone_blocks: u32) -> Result<Self> {
         let mut firsts = Vec::new();
-        let mut survey = Self { newest: Vec::new(), damaged: Vec::new() };
-        for block in (0..zone_blocks.min(hw.geometry().blocks())).map(Block) {
+        let blocks = zone_blocks.min(hw.geometry().blocks());
+        let mut survey = Self { newest: Vec::new(), damaged: Vec::new(), blocks };
+        for block in (0..blocks).map(Block) {
             match read_anchor(hw, PageAddr { block, page: 0 })? {
                 Ok(found) => firsts.push(found),
                 Err(reading) if reading.is_vacant() => {}
@@ -108,6 +113,21 @@ impl ZoneSurvey {
         }
         survey.newest.sort_by_key(|(found, _)| core::cmp::Reverse((found.head.number, found.at)));
         Ok(survey)
+    }
+}
+
+impl ZoneSurvey {
+    /// What is where the anchors should be, and none is.
+    pub(super) fn describe<H: FlashHardware + ?Sized>(&self, hw: &H) -> String {
+        let offset = |block| hw.raw_offset(PageAddr { block: Block(block), page: 0 });
+        let (last, start) = (self.blocks.saturating_sub(1), offset(0));
+        let end = offset(last) + hw.geometry().raw_block_size();
+        let damaged = self.damaged.iter();
+        let damaged: Vec<String> = damaged
+            .map(|(block, reading)| format!("{}: {}", block_place(hw, *block), reading.why_no_anchor()))
+            .collect();
+        let but = if damaged.is_empty() { "" } else { ", but for " };
+        format!("blocks 0 to {last} (offset {start:#x} up to {end:#x}) are erased{but}{}", damaged.join("; "))
     }
 }
 
@@ -289,7 +309,7 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     pub(super) fn too_few_anchor_blocks(&self) -> Error {
-        Error::ReadOnly(alloc::format!(
+        Error::ReadOnly(format!(
             "too few blocks of the anchor zone are left: {} of {}, and an anchor takes two",
             self.good_zone_blocks().count(),
             self.layout.zone_blocks
@@ -320,14 +340,14 @@ impl Layout {
     ) -> core::result::Result<Self, Error> {
         use crate::onflash::paged::anchor::{INCOMPATIBLE, VERSION};
         if anchor.version != VERSION {
-            return Err(Error::Unsupported(alloc::format!(
+            return Err(Error::Unsupported(format!(
                 "the volume has version {} of the page-mapped format, and this is made for version {VERSION}",
                 anchor.version
             )));
         }
         let unknown = anchor.incompatible & !INCOMPATIBLE;
         if unknown != 0 {
-            return Err(Error::Unsupported(alloc::format!(
+            return Err(Error::Unsupported(format!(
                 "the volume uses features that are not known here: incompatible bit {} (bits {unknown:#x})",
                 unknown.trailing_zeros()
             )));
@@ -338,12 +358,12 @@ impl Layout {
             ("number of blocks", anchor.blocks, geometry.blocks()),
         ] {
             if on_flash != here {
-                return Err(Error::GeometryMismatch(alloc::format!(
+                return Err(Error::GeometryMismatch(format!(
                     "the {name} is {on_flash} according to the volume's anchor, and {here} according to the geometry"
                 )));
             }
         }
-        let unusable = |what: &str| Error::Unmountable(alloc::format!("its anchor's {what} cannot be"));
+        let unusable = |what: &str| Error::Unmountable(format!("its anchor's {what} cannot be"));
         let chip = Self::of_chip(geometry).ok_or_else(|| unusable("geometry"))?;
         let layout = Self {
             zone_blocks: u32::from(anchor.zone_blocks),
