@@ -380,3 +380,41 @@ fn a_log_goes_on_counting_after_a_rebuild() {
         }
     }
 }
+
+#[test]
+fn what_is_left_in_the_anchor_zone_is_gone_after_one_repair() {
+    let mut filled = Filled::new(64, 1);
+    filled.fill();
+    filled.volume.end().unwrap();
+    let chip = filled.volume.into_flash();
+    for stray in [PAGE, 4 * PAGE + 7, 8 * PAGE, 12 * PAGE, 31 * PAGE] {
+        let mut chip = chip.clone();
+        chip.data_mut()[..4 * 2048].fill(0xFF);
+        chip.data_mut()[stray as usize] = b'X';
+        repair(chip);
+    }
+}
+
+#[test]
+fn a_page_that_stays_damaged_is_counted_once_wherever_it_is_moved() {
+    let mut filled = Filled::new(64, 1);
+    filled.fill();
+    filled.volume.end().unwrap();
+    let block = (4..64).find(|&block| filled.volume.live_pages(Block(block)) == Some(7)).unwrap() as usize;
+    let mut chip = filled.volume.into_flash();
+    for page in [1, 3, 4, 7] {
+        // The last one is the summary: the data is moved.
+        chip.data_mut()[block * 2048 + page * 256 + 20] ^= 1;
+    }
+    let damaged = |checked: &Checked| -> Vec<(Option<u32>, Option<u64>)> {
+        let damaged = checked.findings.iter().filter(|finding| finding.code == "data-damaged");
+        damaged.map(|finding| (finding.logical_page, finding.offset)).collect()
+    };
+    let found = page::check(&chip, &mut |_, _| {}).unwrap();
+    let mended = page::repair(&mut chip, &found, &mut |_, _| {}).unwrap();
+    let again = page::check(&chip, &mut |_, _| {}).unwrap();
+    assert_eq!(damaged(&found).len(), 3);
+    assert_ne!(damaged(&mended), damaged(&found), "the pages have been moved");
+    assert_eq!(damaged(&mended), damaged(&again));
+    assert!(!mended.is_clean() && codes(&mended).contains(&"summary-damaged"));
+}

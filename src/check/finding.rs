@@ -44,6 +44,8 @@ pub struct Finding {
     pub page: Option<u32>,
     /// The same place in bytes from the start of the image.
     pub offset: Option<u64>,
+    /// The logical page whose content is damaged, where it is about one: a repair may move that elsewhere.
+    pub logical_page: Option<u32>,
     /// A sentence: what, expected, found.
     pub message: String,
     /// What a repair does about it; `None` where nothing can be done without guessing.
@@ -56,7 +58,17 @@ impl Finding {
     /// A finding that concerns no single place.
     #[must_use]
     pub fn new(code: &'static str, severity: Severity, message: String) -> Self {
-        Self { code, severity, block: None, page: None, offset: None, message, repair: None, repaired: false }
+        Self {
+            code,
+            severity,
+            block: None,
+            page: None,
+            offset: None,
+            logical_page: None,
+            message,
+            repair: None,
+            repaired: false,
+        }
     }
 
     /// The same finding, about `block`.
@@ -73,17 +85,36 @@ impl Finding {
         Self { block: Some(page.block.0), page: Some(page.page), offset: Some(offset), ..self }
     }
 
+    /// The same finding, about the content of logical page `logical`.
+    #[must_use]
+    pub fn of_logical(self, logical: u32) -> Self {
+        Self { logical_page: Some(logical), ..self }
+    }
+
     /// The same finding, which a repair mends by `what`.
     #[must_use]
     pub fn mended_by(self, what: &'static str) -> Self {
         Self { repair: Some(what), ..self }
     }
 
-    /// What makes it the same finding when the check is done again: what, and where.
+    /// What makes it the same finding when the check is done again: what, and where. Damage to the content of a logical page
+    /// stays the same wherever a repair moves it, and whether it then says that it is damaged or lost.
     #[must_use]
-    pub fn key(&self) -> (&'static str, Option<u32>, Option<u32>) {
-        (self.code, self.block, self.page)
+    pub fn key(&self) -> FindingKey {
+        match self.logical_page {
+            Some(logical) => FindingKey::Content(logical),
+            None => FindingKey::At(self.code, self.block, self.page),
+        }
     }
+}
+
+/// What tells a finding from another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FindingKey {
+    /// The content of a logical page.
+    Content(u32),
+    /// A code, with the block and the page where it has one.
+    At(&'static str, Option<u32>, Option<u32>),
 }
 
 /// Takes findings, and of each code no more than anyone reads: a hostile image could ask for millions.

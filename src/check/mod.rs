@@ -54,22 +54,26 @@ pub mod page;
 pub mod undo;
 pub mod wear;
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 
 use crate::error::Result;
 use crate::flash::{Block, FlashHardware};
 use finding::Collector;
-pub use finding::{Checked, Finding, Severity};
+pub use finding::{Checked, Finding, FindingKey, Severity};
 
 /// What a repair comes to: the findings of `before`, with what is no longer found `after` it repaired, and what only is found
-/// then.
-fn merge(before: &Checked, after: &Checked) -> Checked {
-    let left: BTreeSet<_> = after.findings.iter().map(Finding::key).collect();
-    let known: BTreeSet<_> = before.findings.iter().map(Finding::key).collect();
+/// then. Content that is damaged elsewhere now, or otherwise, is shown as it is now.
+fn merge(before: Vec<Finding>, after: &Checked) -> Checked {
+    let left: BTreeMap<_, _> = after.findings.iter().map(|finding| (finding.key(), finding)).collect();
+    let known: BTreeSet<_> = before.iter().map(Finding::key).collect();
     let news = after.findings.iter().filter(|f| !known.contains(&f.key())).cloned();
-    let mended =
-        |f: &Finding| Finding { repaired: f.repair.is_some() && !left.contains(&f.key()), ..f.clone() };
-    let findings = before.findings.iter().map(mended).chain(news).collect();
+    let place = |f: &Finding| (f.code, f.block, f.page);
+    let mended = |f: Finding| match left.get(&f.key()) {
+        Some(&now) if place(now) != place(&f) => now.clone(),
+        found => Finding { repaired: f.repair.is_some() && found.is_none(), ..f },
+    };
+    let findings = before.into_iter().map(mended).chain(news).collect();
     Checked { findings, blocks: after.blocks, pages: after.pages, bytes: after.bytes }
 }
 

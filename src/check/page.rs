@@ -248,7 +248,7 @@ fn check_map<H: FlashHardware>(
         let offset = u64::from(logical.0) * u64::from(layout.page_size);
         let message =
             format!("{logical} (logical byte {offset}) was lost: the page that held it could not be read");
-        findings.push(Finding::new("lost-page", Severity::Error, message));
+        findings.push(Finding::new("lost-page", Severity::Error, message).of_logical(logical.0));
     }
     let length = volume.len().div_ceil(u64::from(layout.page_size));
     let mut past = 0u64;
@@ -406,14 +406,15 @@ impl<H: FlashHardware> Blocks<'_, H> {
         if unreadable.contains(&at.page) {
             let offset = self.hw.raw_offset(at);
             let message = format!("{logical}: {}", FlashError::Unreadable { at, offset });
-            return Some(Finding::new("data-unreadable", Severity::Error, message).at_page(self.hw, at));
+            let finding = Finding::new("data-unreadable", Severity::Error, message).of_logical(logical.0);
+            return Some(finding.at_page(self.hw, at));
         }
         let size = self.layout.page_size as usize;
         let found = crc32fast::hash(bytes.get(at.page as usize * size..)?.get(..size)?);
         (found != stored.crc).then(|| {
             let message =
                 format!("{logical} is damaged: its CRC-32 is {found:08x}, and {:08x} was stored", stored.crc);
-            Finding::new("data-damaged", Severity::Error, message).at_page(self.hw, at)
+            Finding::new("data-damaged", Severity::Error, message).of_logical(logical.0).at_page(self.hw, at)
         })
     }
 
@@ -466,7 +467,7 @@ pub fn repair<H: FlashHardware>(
     if before.findings.iter().any(|finding| finding.repair.is_some()) {
         mend(hw, before)?;
     }
-    Ok(super::merge(before, &check(hw, progress)?))
+    Ok(super::merge(before.findings.clone(), &check(hw, progress)?))
 }
 
 fn mend<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<()> {

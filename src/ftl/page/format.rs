@@ -297,7 +297,8 @@ impl<H: FlashHardware> PageVolume<H> {
         self.recovering = None;
         let mut stale = Vec::new();
         for block in self.good_zone_blocks().filter(|block| !self.zone.blocks.contains(block)) {
-            if !read_metadata(&self.hw, PageAddr { block, page: 0 })?.is_erased() {
+            // What is left behind its first page would be taken for a damaged anchor.
+            if !is_erased(&self.hw, block)? {
                 stale.push(block);
             }
         }
@@ -306,6 +307,16 @@ impl<H: FlashHardware> PageVolume<H> {
         self.announce_and_erase(&stale)?;
         self.end()
     }
+}
+
+/// Whether nothing is in any page of `block`.
+fn is_erased<H: FlashHardware>(hw: &H, block: Block) -> Result<bool> {
+    for at in hw.geometry().iter_pages(block) {
+        if !read_metadata(hw, at)?.is_erased() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The id of the first volume on a chip.
