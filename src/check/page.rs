@@ -19,6 +19,9 @@ const REBUILDS: &str = "rebuilds the map from what the blocks say of themselves"
 const REWRITES: &str = "writes all metadata anew into other blocks";
 const MOVES: &str = "moves its data to a good block";
 
+const LOST_PAGE: &str = "lost-page";
+const REBUILT_PAGES: &str = "rebuilt-pages";
+
 // The codes that a repair asks for.
 const BAD_MARK_MISSING: &str = "bad-mark-missing";
 const SUMMARY_DAMAGED: &str = "summary-damaged";
@@ -181,18 +184,49 @@ fn check_what_is_left<H: FlashHardware>(hw: &H, error: &Error, findings: &mut Co
 /// What a rebuild comes to, page by page.
 fn describe<H: FlashHardware>(hw: &H, rebuilt: &Rebuilt, findings: &mut Collector) {
     let message = format!("{} logical pages can be given their newest version again", rebuilt.restored);
-    findings.push(Finding::new("rebuilt-pages", Severity::Info, message));
+    findings.push(Finding::new(REBUILT_PAGES, Severity::Info, message));
+    if !rebuilt.by_log {
+        let (severity, message) = match rebuilt.unaccounted {
+            0 => {
+                (Severity::Warning, "the log is not all there: what was written last may be gone".to_string())
+            }
+            writes => (
+                Severity::Error,
+                format!(
+                    "the log is not all there: {writes} pages that were written are in no block, and whether all of those were written again, nothing tells"
+                ),
+            ),
+        };
+        findings.push(Finding::new("rebuilt-without-log", severity, message));
+    }
+    for &block in &rebuilt.in_doubt {
+        let message = format!(
+            "nothing says what {block} holds: newer versions of logical pages may have been there, or others than were found"
+        );
+        findings.push(Finding::new("rebuilt-in-doubt", Severity::Error, message).at_block(hw, block));
+    }
+    for (logical, at) in &rebuilt.lost {
+        let how =
+            at.map_or("no version of it is left".to_string(), |at| format!("it was at {at}, and is gone"));
+        let finding = Finding::new(LOST_PAGE, Severity::Error, format!("{logical} is lost: {how}"));
+        let finding = finding.of_logical(logical.0);
+        findings.push(at.map_or(finding.clone(), |at| finding.at_page(hw, at)));
+    }
     for (logical, at) in &rebuilt.older {
         let message = format!("{logical} has an older version than the newest, which was at {at}");
-        findings.push(Finding::new("rebuilt-older", Severity::Warning, message).at_page(hw, *at));
+        let finding = Finding::new("rebuilt-older", Severity::Error, message).of_logical(logical.0);
+        findings.push(finding.at_page(hw, *at));
     }
     for (logical, at) in &rebuilt.damaged {
         let message = format!("the newest version of {logical}, at {at}, is damaged");
-        findings.push(Finding::new("rebuilt-damaged", Severity::Warning, message).at_page(hw, *at));
+        let finding = Finding::new("rebuilt-damaged", Severity::Error, message).of_logical(logical.0);
+        findings.push(finding.at_page(hw, *at));
     }
     for (logical, at) in &rebuilt.unconfirmed {
+        // By the log it was not; without, it may have been the newest.
+        let severity = if rebuilt.by_log { Severity::Info } else { Severity::Error };
         let message = format!("a version of {logical}, at {at}, is not known to have been committed");
-        findings.push(Finding::new("rebuilt-unconfirmed", Severity::Info, message).at_page(hw, *at));
+        findings.push(Finding::new("rebuilt-unconfirmed", severity, message).at_page(hw, *at));
     }
     let message = "logical pages that were discarded may be back: only the log knows of those, and only since its checkpoint";
     findings.push(Finding::new("rebuilt-discards", Severity::Info, message.to_string()));
@@ -246,9 +280,10 @@ fn check_map<H: FlashHardware>(
     }
     for logical in &content.lost {
         let offset = u64::from(logical.0) * u64::from(layout.page_size);
-        let message =
-            format!("{logical} (logical byte {offset}) was lost: the page that held it could not be read");
-        findings.push(Finding::new("lost-page", Severity::Error, message).of_logical(logical.0));
+        let message = format!(
+            "{logical} (logical byte {offset}) was lost: the page that held it could not be read any more"
+        );
+        findings.push(Finding::new(LOST_PAGE, Severity::Error, message).of_logical(logical.0));
     }
     let length = volume.len().div_ceil(u64::from(layout.page_size));
     let mut past = 0u64;
@@ -464,20 +499,27 @@ pub fn repair<H: FlashHardware>(
     before: &Checked,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Checked> {
+    let mut known = before.findings.clone();
     if before.findings.iter().any(|finding| finding.repair.is_some()) {
-        mend(hw, before)?;
+        known.extend(mend(hw, before)?);
     }
-    Ok(super::merge(before.findings.clone(), &check(hw, progress)?))
+    Ok(super::merge(known, &check(hw, progress)?))
 }
 
-fn mend<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<()> {
+/// Mend; what a rebuild came to, where the check before it had no reason to say so.
+fn mend<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<Vec<Finding>> {
     let is_asked = |repair: &str| before.findings.iter().any(|finding| finding.repair == Some(repair));
     if is_asked(REBUILDS) {
-        match rebuild(hw) {
-            Err(Error::ReadOnly(_) | Error::NoFreeBlock { .. }) => return Ok(()),
+        let rebuilt = match rebuild(hw) {
+            Err(Error::ReadOnly(_) | Error::NoFreeBlock { .. }) => return Ok(Vec::new()),
             rebuilt => rebuilt?,
         };
-        return Ok(hw.sync()?);
+        let mut findings = Collector::default();
+        if !before.findings.iter().any(|finding| finding.code == REBUILT_PAGES) {
+            describe(hw, &rebuilt, &mut findings);
+        }
+        hw.sync()?;
+        return Ok(findings.finish());
     }
     if before.findings.iter().any(|finding| finding.code == BAD_MARK_MISSING) {
         mark_what_the_table_says(hw)?;
@@ -485,7 +527,8 @@ fn mend<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<()> {
     if before.findings.iter().any(|f| f.repair.is_some() && f.code != BAD_MARK_MISSING) {
         mend_mounted(hw, before)?;
     }
-    Ok(hw.sync()?)
+    hw.sync()?;
+    Ok(Vec::new())
 }
 
 fn mend_mounted<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<()> {
