@@ -76,6 +76,8 @@ const MUST_BE_SEEN: &[&str] = &[
     "rebuilt-pages",
     "rebuilt-older",
     "rebuilt-damaged",
+    "rebuilt-in-doubt",
+    "rebuilt-without-log",
     "rebuilt-unconfirmed",
 ];
 

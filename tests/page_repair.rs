@@ -1,7 +1,7 @@
 //! What a repair brings back of a page-mapped volume whose metadata is gone.
 #![forbid(unsafe_code)]
 
-use nandimg::check::{Checked, page};
+use nandimg::check::{Checked, Finding, Severity, page};
 use nandimg::flash::faults::{Cut, Faulty};
 use nandimg::flash::sim::SimFlash;
 use nandimg::flash::{Block, FlashHardware, Geometry, PageAddr};
@@ -107,6 +107,21 @@ fn repair(mut chip: SimFlash) -> (PageVolume<SimFlash>, Checked) {
     (PageVolume::mount(chip, &Mount::default()).unwrap(), mended)
 }
 
+/// The same where not even the log is left: what is gone with it is said, and nothing else is found again but what is lost.
+fn repair_without_log(mut chip: SimFlash) -> (PageVolume<SimFlash>, Checked) {
+    let found = page::check(&chip, &mut |_, _| {}).unwrap();
+    let mended = page::repair(&mut chip, &found, &mut |_, _| {}).unwrap();
+    let again = page::check(&chip, &mut |_, _| {}).unwrap();
+    assert!(again.findings.iter().all(|finding| finding.code == "lost-page"), "{:?}", again.findings);
+    let is_left = |finding: &&Finding| finding.severity == Severity::Error && !finding.repaired;
+    for left in mended.findings.iter().filter(is_left) {
+        let codes =
+            ["rebuilt-in-doubt", "rebuilt-without-log", "rebuilt-unconfirmed", "rebuilt-older", "lost-page"];
+        assert!(codes.contains(&left.code), "{left:?}");
+    }
+    (PageVolume::mount(chip, &Mount::default()).unwrap(), mended)
+}
+
 const ALL_METADATA: [Kind; 5] = [Kind::Anchor, Kind::Log, Kind::Map, Kind::Directory, Kind::Table];
 
 #[test]
@@ -126,14 +141,16 @@ fn without_any_metadata_every_page_of_a_closed_block_comes_back() {
         if !closed.iter().any(|&closed| closed) {
             continue;
         }
-        let (mut volume, _) = repair(chip);
+        let (mut volume, _) = repair_without_log(chip);
         for (logical, newest) in model.iter().enumerate() {
             let newest = newest.unwrap_or(0);
-            let found = Filled::read(&volume, logical as u64, version).expect("it reads");
+            let found = Filled::read(&volume, logical as u64, version);
             if closed[logical] {
-                assert_eq!(found, newest, "seed {seed}, logical page {logical}");
+                assert_eq!(found, Some(newest), "seed {seed}, logical page {logical}");
             }
-            older += u32::from(found != newest);
+            let zeros = found == Some(0) && newest > 0;
+            assert!(!zeros || logical as u64 * PAGE >= volume.len(), "seed {seed}, logical page {logical}");
+            older += u32::from(found.is_some_and(|found| found != newest));
         }
         for (block, &erases) in volume.flash().erases().iter().enumerate() {
             let known = volume.is_closed(Block(block as u32));
@@ -157,7 +174,7 @@ fn a_transaction_larger_than_any_block_is_confirmed_as_soon_as_it_is_synced() {
     let Filled { volume, version, model, .. } = filled;
     let mut chip = volume.into_flash();
     wipe(&mut chip, &ALL_METADATA);
-    let (volume, _) = repair(chip);
+    let (volume, _) = repair_without_log(chip);
     for (logical, newest) in model.iter().enumerate().filter(|(logical, _)| closed[*logical]) {
         assert_eq!(Filled::read(&volume, logical as u64, version), *newest, "logical page {logical}");
     }
@@ -177,9 +194,10 @@ fn nothing_that_was_not_committed_comes_back_as_committed() {
         let Filled { volume, version, .. } = filled;
         let mut chip = volume.into_flash();
         wipe(&mut chip, &ALL_METADATA);
-        let (volume, mended) = repair(chip);
+        let (volume, mended) = repair_without_log(chip);
         for (logical, newest) in committed.iter().enumerate() {
-            let found = Filled::read(&volume, logical as u64, version).expect("it reads");
+            // What nothing is left of does not read as zeros.
+            let Some(found) = Filled::read(&volume, logical as u64, version) else { continue };
             assert!(found <= acknowledged, "seed {seed}: logical page {logical} was never committed");
             assert!(found <= newest.unwrap_or(0), "seed {seed}: logical page {logical}");
         }
@@ -220,20 +238,20 @@ fn assert_not_newer(filled: Filled, what: &str) {
     let Filled { volume, version, model, .. } = filled;
     let mut chip = volume.into_flash();
     wipe(&mut chip, &ALL_METADATA);
-    let (volume, _) = repair(chip);
+    let (volume, _) = repair_without_log(chip);
     for (logical, newest) in model.iter().enumerate() {
-        let found = Filled::read(&volume, logical as u64, version).expect("it reads");
+        let Some(found) = Filled::read(&volume, logical as u64, version) else { continue };
         assert!(found <= newest.unwrap_or(0), "{what}: logical page {logical} was not committed");
     }
 }
 
-/// The number that a page of 2 KiB is filled with.
-fn number(volume: &PageVolume<SimFlash>, logical: u64) -> u64 {
+/// The number that a page of 2 KiB is filled with; `None` where it cannot be read.
+fn number(volume: &PageVolume<SimFlash>, logical: u64) -> Option<u64> {
     let mut page = [0; 2048];
-    volume.read(logical * 2048, &mut page).unwrap();
+    volume.read(logical * 2048, &mut page).ok()?;
     let (words, _) = page.as_chunks::<8>();
     assert!(words.iter().all(|word| *word == words[0]));
-    u64::from_le_bytes(words[0])
+    Some(u64::from_le_bytes(words[0]))
 }
 
 /// Write so often, then cut a transaction short that a checkpoint commits; cuts, and how many undid it.
@@ -267,7 +285,7 @@ fn cut_before_the_anchor(writes: u64) -> (u32, u32) {
         assert!(chip.is_off());
         cuts += 1;
         let mut volume = PageVolume::mount(chip.inner().clone(), &Mount::default()).unwrap();
-        if number(&volume, 0) == 2 {
+        if number(&volume, 0) == Some(2) {
             continue;
         }
         undone += 1;
@@ -278,8 +296,8 @@ fn cut_before_the_anchor(writes: u64) -> (u32, u32) {
                 page.fill(0xFF);
             }
         }
-        let (volume, _) = repair(chip);
-        let newer = (0..changes).find(|&logical| number(&volume, logical) == 2);
+        let (volume, _) = repair_without_log(chip);
+        let newer = (0..changes).find(|&logical| number(&volume, logical) == Some(2));
         assert_eq!(newer, None, "cut at {n}: this page was not committed");
     }
     (cuts, undone)
@@ -341,11 +359,13 @@ fn rebuilt_from(mut filled: Filled, kinds: &[Kind], what: &str) -> Filled {
     let closed = filled.in_closed_block();
     let mut chip = filled.volume.into_flash();
     wipe(&mut chip, kinds);
-    (filled.volume, _) = repair(chip);
+    let by_log = !kinds.contains(&Kind::Log);
+    (filled.volume, _) = if by_log { repair(chip) } else { repair_without_log(chip) };
     for (logical, version) in filled.model.iter_mut().enumerate() {
-        let found = Filled::read(&filled.volume, logical as u64, filled.version).expect("it reads");
-        assert!(!closed[logical] || found == version.unwrap_or(0), "{what}: logical page {logical}");
-        *version = (found > 0).then_some(found);
+        let found = Filled::read(&filled.volume, logical as u64, filled.version);
+        assert!(!closed[logical] || found == Some(version.unwrap_or(0)), "{what}: logical page {logical}");
+        assert!(!by_log || found.is_some(), "{what}: logical page {logical}");
+        *version = found.filter(|&found| found > 0);
     }
     filled
 }
@@ -378,5 +398,137 @@ fn a_log_goes_on_counting_after_a_rebuild() {
             assert!(filled.model == expected, "{what}: the log gives back all");
             filled.overwrite(100 + 20 * seed);
         }
+    }
+}
+
+#[test]
+fn what_is_left_in_the_anchor_zone_is_gone_after_one_repair() {
+    let mut filled = Filled::new(64, 1);
+    filled.fill();
+    filled.volume.end().unwrap();
+    let chip = filled.volume.into_flash();
+    for stray in [PAGE, 4 * PAGE + 7, 8 * PAGE, 12 * PAGE, 31 * PAGE] {
+        let mut chip = chip.clone();
+        chip.data_mut()[..4 * 2048].fill(0xFF);
+        chip.data_mut()[stray as usize] = b'X';
+        repair(chip);
+    }
+}
+
+#[test]
+fn a_page_that_stays_damaged_is_counted_once_wherever_it_is_moved() {
+    let mut filled = Filled::new(64, 1);
+    filled.fill();
+    filled.volume.end().unwrap();
+    let block = (4..64).find(|&block| filled.volume.live_pages(Block(block)) == Some(7)).unwrap() as usize;
+    let mut chip = filled.volume.into_flash();
+    for page in [1, 3, 4, 7] {
+        // The last one is the summary: the data is moved.
+        chip.data_mut()[block * 2048 + page * 256 + 20] ^= 1;
+    }
+    let damaged = |checked: &Checked| -> Vec<(Option<u64>, Option<u64>)> {
+        let damaged = checked.findings.iter().filter(|finding| finding.code == "data-damaged");
+        damaged.map(|finding| (finding.logical_offset, finding.offset)).collect()
+    };
+    let found = page::check(&chip, &mut |_, _| {}).unwrap();
+    let mended = page::repair(&mut chip, &found, &mut |_, _| {}).unwrap();
+    let again = page::check(&chip, &mut |_, _| {}).unwrap();
+    assert_eq!(damaged(&found).len(), 3);
+    assert_ne!(damaged(&mended), damaged(&found), "the pages have been moved");
+    assert_eq!(damaged(&mended), damaged(&again));
+    assert!(!mended.is_clean() && codes(&mended).contains(&"summary-damaged"));
+}
+
+/// How a block is lost.
+fn lose(chip: &mut SimFlash, block: usize, how: usize) {
+    let bytes = &mut chip.data_mut()[block * 2048..][..2048];
+    match how {
+        0 => bytes.fill(0),
+        1 => SplitMix64::new(7).fill(bytes),
+        _ => bytes.fill(0xFF),
+    }
+}
+
+/// What of a volume is there after it lost all metadata of these kinds and a data block: nothing that was written reads as
+/// zeros, all that is older is told, and what is lost stays known, also when the anchors are lost once more.
+fn assert_no_page_is_made_up(filled: &Filled, chip: &SimFlash, kinds: &[Kind], block: usize, how: usize) {
+    let what = format!("block {block}, {how}");
+    let mut chip = chip.clone();
+    lose(&mut chip, block, how);
+    wipe(&mut chip, kinds);
+    let (mut volume, mended) = repair_without_log(chip);
+    assert!(!mended.is_clean(), "{what}");
+    let in_doubt =
+        mended.findings.iter().any(|f| f.code == "rebuilt-in-doubt" && f.block == Some(block as u32));
+    assert_eq!(in_doubt, how < 2 || !kinds.contains(&Kind::Log), "{what}: {:?}", codes(&mended));
+    let told: Vec<Option<u64>> = mended.findings.iter().map(|finding| finding.logical_offset).collect();
+    let mut lost = Vec::new();
+    for (logical, newest) in filled.model.iter().enumerate() {
+        match Filled::read(&volume, logical as u64, filled.version) {
+            None => lost.push(logical),
+            Some(found) if found == newest.unwrap_or(0) => continue,
+            Some(0) => panic!("{what}: logical page {logical} reads as zeros"),
+            Some(_) if in_doubt || codes(&mended).contains(&"rebuilt-without-log") => continue,
+            Some(_) => {}
+        }
+        assert!(told.contains(&Some(logical as u64 * 256)), "{what}: logical page {logical}");
+    }
+    volume.end().unwrap();
+    let mut chip = volume.into_flash();
+    wipe(&mut chip, &[Kind::Anchor]);
+    let (volume, mended) = repair_without_log(chip);
+    assert_eq!(mended.is_clean(), lost.is_empty());
+    assert!(lost.iter().all(|&l| Filled::read(&volume, l as u64, filled.version).is_none()), "{what}");
+}
+
+#[test]
+fn a_data_block_that_is_lost_with_the_metadata_is_not_zeros() {
+    for seed in 0..4 {
+        let mut filled = Filled::new(64, seed);
+        filled.fill();
+        filled.overwrite(60 * seed);
+        filled.volume.end().unwrap();
+        let holds = |&block: &usize| filled.volume.live_pages(Block(block as u32)) > Some(0);
+        let closed = |&block: &usize| filled.volume.is_closed(Block(block as u32));
+        let blocks: Vec<usize> = (4..64).filter(holds).filter(closed).collect();
+        let chip = filled.volume.flash().clone();
+        for (how, block) in blocks.iter().step_by(3).enumerate() {
+            assert_no_page_is_made_up(&filled, &chip, &ALL_METADATA, *block, how % 3);
+            assert_no_page_is_made_up(&filled, &chip, &[Kind::Anchor], *block, how % 3);
+        }
+    }
+}
+
+#[test]
+fn what_was_never_written_is_no_loss_where_the_log_says_so() {
+    let mut filled = Filled::new(64, 3);
+    (0..20).chain(60..70).for_each(|logical| filled.write(logical));
+    filled.volume.sync().unwrap();
+    filled.volume.set_len(100 * PAGE).unwrap();
+    filled.volume.end().unwrap();
+    let block = (4..64).find(|&block| filled.volume.is_closed(Block(block))).unwrap();
+    let mut chip = filled.volume.into_flash();
+    wipe(&mut chip, &[Kind::Anchor]);
+    lose(&mut chip, block as usize, 0);
+    let (volume, mended) = repair_without_log(chip);
+    let lost = mended.findings.iter().filter(|finding| finding.code == "lost-page");
+    let at: Vec<Option<u32>> = lost.map(|finding| finding.block).collect();
+    assert_eq!(at, [Some(block); 7]);
+    assert_eq!(Filled::read(&volume, 30, filled.version), Some(0));
+}
+
+#[test]
+fn a_block_that_a_power_cut_left_without_a_summary_is_no_loss() {
+    let mut filled = Filled::new(64, 3);
+    filled.fill();
+    filled.overwrite(100);
+    let committed = filled.model.clone();
+    // Not synced: the block that this goes into is not closed.
+    (0..3).for_each(|logical| filled.write(logical));
+    let mut chip = filled.volume.into_flash();
+    wipe(&mut chip, &[Kind::Anchor]);
+    let (volume, _) = repair(chip);
+    for (logical, newest) in committed.iter().enumerate() {
+        assert_eq!(Filled::read(&volume, logical as u64, filled.version), Some(newest.unwrap_or(0)));
     }
 }

@@ -81,6 +81,18 @@ fn scenario(name: &'static str, prepare: fn(&mut Chip, &mut Log) -> Result<()>) 
     }
 }
 
+/// The same of damage that takes a part of the log along: that it may have taken data, too, is said by the repair alone.
+fn lossy(name: &'static str, prepare: fn(&mut Chip, &mut Log) -> Result<()>) -> Scenario {
+    Scenario {
+        run: |hw, _| {
+            let repaired = repair(hw)?;
+            assert!(!wants_repair(&repaired) && !repaired.is_clean(), "{:?}", repaired.findings);
+            Ok(())
+        },
+        ..scenario(name, prepare)
+    }
+}
+
 /// Cut the repair short everywhere: in these places at the least.
 fn run(scenario: &Scenario, places: &[Place]) -> Report {
     let report = sweep(&Ram, scenario);
@@ -114,7 +126,7 @@ fn damage(chip: &mut Chip, log: &mut Log, damage: impl FnOnce(&mut Chip)) -> Vec
     damage(chip);
     let mut repaired = chip.clone();
     let checked = repair(&mut repaired).expect("a repair");
-    assert!(checked.is_clean() && checked.findings.iter().any(|f| f.repaired), "{:?}", checked.findings);
+    assert!(checked.findings.iter().any(|f| f.repaired), "{:?}", checked.findings);
     let volume = PageVolume::mount(repaired, &Mount::default()).expect("a volume that was repaired mounts");
     std::mem::replace(&mut log.model.committed, read_all(&volume))
 }
@@ -165,7 +177,7 @@ fn without_any_metadata() {
     let report = run(
         &Scenario {
             uncounted: 1,
-            ..scenario("without any metadata", |chip, log| {
+            ..lossy("without any metadata", |chip, log| {
                 used(chip, log, true)?;
                 let before = PageVolume::mount(chip.clone(), &Mount::default())?;
                 let wiped = pages(chip, |_, head| head.kind != Kind::Summary);
@@ -233,7 +245,7 @@ fn an_older_anchor_beside_the_newest_is_damaged() {
 #[test]
 fn a_damaged_log() {
     run(
-        &scenario("a damaged log", |chip, log| {
+        &lossy("a damaged log", |chip, log| {
             used(chip, log, true)?;
             let newest = paged::metadata_pages(chip).into_iter().map(|(_, head)| head.epoch).max();
             let log_pages = |number: u64| {
@@ -431,8 +443,8 @@ fn random_volume(rng: &mut SplitMix64, seed: u64) -> (paged::Used, Mount) {
     (used, options)
 }
 
-fn content_of(chip: Chip) -> Vec<u8> {
-    paged::content(&paged::mount(chip))
+fn content_of(chip: Chip) -> Vec<Option<Vec<u8>>> {
+    paged::what_is_left(&paged::mount(chip))
 }
 
 /// Cut the repair of many volumes short, once and mostly twice, at all operations.
@@ -448,10 +460,11 @@ fn whatever_is_repaired() {
             how.apply(&mut chip);
             let mut uncut = chip.clone();
             let checked = repair(&mut uncut).expect("a repair");
-            assert!(checked.is_clean(), "seed {seed}, {how:?}: {:?}", checked.findings);
+            assert!(checked.is_clean() || !how.is_harmless(), "seed {seed}, {how:?}: {:?}", checked.findings);
             let operations = uncut.operations() - chip.operations();
             let expected = content_of(uncut);
-            let complete = expected == used.content;
+            let complete = expected.iter().cloned().collect::<Option<Vec<_>>>().map(|all| all.concat())
+                == Some(used.content.clone());
             assert!(complete || !how.is_harmless() || !options.mirror_every_commit, "seed {seed}, {how:?}");
             lossless += u32::from(complete);
             for (n, cut) in (0..operations).flat_map(|n| Cut::ALL.map(|cut| (n, cut))) {
@@ -465,7 +478,7 @@ fn whatever_is_repaired() {
                     chip.restore_power();
                 }
                 repair_again(&mut chip).expect("a repair after the cuts");
-                paged::assert_same(&content_of(chip), &expected, "after the cuts");
+                assert!(content_of(chip) == expected, "after the cuts");
                 cuts += 1;
             }
         }

@@ -265,7 +265,7 @@ pub fn repair<H: FlashHardware>(
     if before.findings.iter().any(|f| f.repair.is_some()) {
         mend(hw, before)?;
     }
-    Ok(super::merge(before, &check(hw, progress)?))
+    Ok(super::merge(before.findings.clone(), &check(hw, progress)?))
 }
 
 fn mend<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<()> {

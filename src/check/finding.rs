@@ -97,11 +97,24 @@ impl Finding {
         Self { repair: Some(what), ..self }
     }
 
-    /// What makes it the same finding when the check is done again: what, and where.
+    /// What makes it the same finding when the check is done again: what, and where. Damage to data stays the same wherever a
+    /// repair moves it, and whether it then says that it is damaged or lost.
     #[must_use]
-    pub fn key(&self) -> (&'static str, Option<u32>, Option<u32>) {
-        (self.code, self.block, self.page)
+    pub fn key(&self) -> FindingKey {
+        match self.logical_offset {
+            Some(offset) => FindingKey::Content(offset),
+            None => FindingKey::At(self.code, self.block, self.page),
+        }
     }
+}
+
+/// What tells a finding from another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FindingKey {
+    /// Data, by its first logical byte.
+    Content(u64),
+    /// A code, with the block and the page where it has one.
+    At(&'static str, Option<u32>, Option<u32>),
 }
 
 /// Takes findings, and of each code no more than anyone reads: a hostile image could ask for millions.

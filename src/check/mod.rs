@@ -33,7 +33,7 @@
 //! | `not-ended` | info | the last session was cut short | – |
 //! | `metadata-copy-damaged` | warning | one copy of a metadata page, beside a whole one | writes all metadata anew |
 //! | `map-page-damaged`, `map-misplaced`, `map-duplicate`, `map-wrong-block` | error | the map contradicts itself or the table, or is gone | rebuilds from the blocks |
-//! | `lost-page` | error | a logical page whose content could not be read when it was to be moved | – |
+//! | `lost-page` | error | a logical page whose content is gone: it could not be read when it was to be moved, or a rebuild did not find it | – |
 //! | `data-damaged`, `data-unreadable` | error | a stored page that is not what was written | – |
 //! | `summary-damaged`, `summary-disagrees` | warning | a block's summary | moves the block's data |
 //! | `live-count-wrong`, `erase-count-wrong` | warning | the block table | counts again |
@@ -42,9 +42,11 @@
 //! | `worn-past-rating` | warning | erased more often than rated | – |
 //! | `mapped-past-length` | info | data past the end of the volume | – |
 //! | `rebuilt-pages`, `rebuilt-discards` | info | what a rebuild comes to | – |
-//! | `rebuilt-older`, `rebuilt-damaged` | warning | logical pages that a rebuild cannot give their newest version | – |
 //! | `repair-given-up` | info | why a repair did not mend all it can: said by the repair alone | – |
-//! | `rebuilt-unconfirmed` | info | versions that a rebuild leaves out: nothing shows that they were committed | – |
+//! | `rebuilt-older`, `rebuilt-damaged` | error | logical pages that a rebuild cannot give their newest version | – |
+//! | `rebuilt-without-log` | warning; error where blocks may be gone whole | without the log nothing tells whether newer versions were written | – |
+//! | `rebuilt-in-doubt` | error | a block that held, or may have held, what counts, and nothing says what | – |
+//! | `rebuilt-unconfirmed` | info; error where the log is not all there | versions that a rebuild leaves out: nothing shows that they were committed | – |
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
 pub mod any;
@@ -55,22 +57,29 @@ pub mod page;
 pub mod undo;
 pub mod wear;
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 
 use crate::error::Result;
 use crate::flash::{Block, FlashHardware};
 use finding::Collector;
-pub use finding::{Checked, Finding, Severity};
+pub use finding::{Checked, Finding, FindingKey, Severity};
 
 /// What a repair comes to: the findings of `before`, with what is no longer found `after` it repaired, and what only is found
-/// then.
-fn merge(before: &Checked, after: &Checked) -> Checked {
-    let left: BTreeSet<_> = after.findings.iter().map(Finding::key).collect();
-    let known: BTreeSet<_> = before.findings.iter().map(Finding::key).collect();
+/// then. Content that is damaged elsewhere now, or otherwise, is shown as it is now.
+fn merge(before: Vec<Finding>, after: &Checked) -> Checked {
+    let left: BTreeMap<_, _> = after.findings.iter().map(|finding| (finding.key(), finding)).collect();
+    let known: BTreeSet<_> = before.iter().map(Finding::key).collect();
     let news = after.findings.iter().filter(|f| !known.contains(&f.key())).cloned();
-    let mended =
-        |f: &Finding| Finding { repaired: f.repair.is_some() && !left.contains(&f.key()), ..f.clone() };
-    let findings = before.findings.iter().map(mended).chain(news).collect();
+    let mut seen = BTreeSet::new();
+    let first = |f: &Finding| f.logical_offset.is_none() || seen.insert(f.key());
+    let moved =
+        |f: &Finding, now: &Finding| now.block.is_some() && (now.block, now.page) != (f.block, f.page);
+    let mended = |f: Finding| match left.get(&f.key()) {
+        Some(&now) if now.code != f.code || moved(&f, now) => now.clone(),
+        found => Finding { repaired: f.repair.is_some() && found.is_none(), ..f },
+    };
+    let findings = before.into_iter().filter(first).map(mended).chain(news).collect();
     Checked { findings, blocks: after.blocks, pages: after.pages, bytes: after.bytes }
 }
 

@@ -11,13 +11,16 @@ use crate::error::{Error, Result};
 use crate::flash::{Block, FlashError, FlashHardware, Inspected, PageAddr};
 use crate::ftl::Volume;
 use crate::ftl::page::{
-    BlockContent, Layout, MapContent, Mount, PageVolume, Rebuilt, StoredAt, damaged_anchors, plan_rebuild,
-    rebuild,
+    BlockContent, Layout, Lpn, MapContent, Mount, PageVolume, Rebuilt, StoredAt, damaged_anchors,
+    plan_rebuild, rebuild,
 };
 
 const REBUILDS: &str = "rebuilds the map from what the blocks say of themselves";
 const REWRITES: &str = "writes all metadata anew into other blocks";
 const MOVES: &str = "moves its data to a good block";
+
+const LOST_PAGE: &str = "lost-page";
+const REBUILT_PAGES: &str = "rebuilt-pages";
 
 // The codes that a repair asks for.
 const BAD_MARK_MISSING: &str = "bad-mark-missing";
@@ -181,18 +184,51 @@ fn check_what_is_left<H: FlashHardware>(hw: &H, error: &Error, findings: &mut Co
 /// What a rebuild comes to, page by page.
 fn describe<H: FlashHardware>(hw: &H, rebuilt: &Rebuilt, findings: &mut Collector) {
     let message = format!("{} logical pages can be given their newest version again", rebuilt.restored);
-    findings.push(Finding::new("rebuilt-pages", Severity::Info, message));
-    for (logical, at) in &rebuilt.older {
-        let message = format!("{logical} has an older version than the newest, which was at {at}");
-        findings.push(Finding::new("rebuilt-older", Severity::Warning, message).at_page(hw, *at));
+    findings.push(Finding::new(REBUILT_PAGES, Severity::Info, message));
+    if !rebuilt.by_log {
+        let (severity, message) = match rebuilt.unaccounted {
+            0 => {
+                (Severity::Warning, "the log is not all there: what was written last may be gone".to_string())
+            }
+            writes => (
+                Severity::Error,
+                format!(
+                    "the log is not all there: {writes} pages that were written are in no block, and whether all of those were written again, nothing tells"
+                ),
+            ),
+        };
+        findings.push(Finding::new("rebuilt-without-log", severity, message));
     }
-    for (logical, at) in &rebuilt.damaged {
-        let message = format!("the newest version of {logical}, at {at}, is damaged");
-        findings.push(Finding::new("rebuilt-damaged", Severity::Warning, message).at_page(hw, *at));
+    for &block in &rebuilt.in_doubt {
+        let message = format!(
+            "nothing says what {block} holds: newer versions of logical pages may have been there, or others than were found"
+        );
+        findings.push(Finding::new("rebuilt-in-doubt", Severity::Error, message).at_block(hw, block));
+    }
+    let offset = |logical: Lpn| u64::from(logical.0) * u64::from(hw.geometry().page_size());
+    let named = |logical: Lpn| format!("{logical} (logical byte {})", offset(logical));
+    for &(logical, at) in &rebuilt.lost {
+        let how =
+            at.map_or("no version of it is left".to_string(), |at| format!("it was at {at}, and is gone"));
+        let message = format!("{} is lost: {how}", named(logical));
+        let finding = Finding::new(LOST_PAGE, Severity::Error, message).about_data_at(offset(logical));
+        findings.push(at.map_or(finding.clone(), |at| finding.at_page(hw, at)));
+    }
+    for &(logical, at) in &rebuilt.older {
+        let message = format!("{} has an older version than the newest, which was at {at}", named(logical));
+        let finding = Finding::new("rebuilt-older", Severity::Error, message);
+        findings.push(finding.at_page(hw, at).about_data_at(offset(logical)));
+    }
+    for &(logical, at) in &rebuilt.damaged {
+        let message = format!("the newest version of {}, at {at}, is damaged", named(logical));
+        let finding = Finding::new("rebuilt-damaged", Severity::Error, message);
+        findings.push(finding.at_page(hw, at).about_data_at(offset(logical)));
     }
     for (logical, at) in &rebuilt.unconfirmed {
+        // By the log it was not; without, it may have been the newest.
+        let severity = if rebuilt.by_log { Severity::Info } else { Severity::Error };
         let message = format!("a version of {logical}, at {at}, is not known to have been committed");
-        findings.push(Finding::new("rebuilt-unconfirmed", Severity::Info, message).at_page(hw, *at));
+        findings.push(Finding::new("rebuilt-unconfirmed", severity, message).at_page(hw, *at));
     }
     let message = "logical pages that were discarded may be back: only the log knows of those, and only since its checkpoint";
     findings.push(Finding::new("rebuilt-discards", Severity::Info, message.to_string()));
@@ -246,9 +282,10 @@ fn check_map<H: FlashHardware>(
     }
     for logical in &content.lost {
         let offset = u64::from(logical.0) * u64::from(layout.page_size);
-        let message =
-            format!("{logical} (logical byte {offset}) was lost: the page that held it could not be read");
-        findings.push(Finding::new("lost-page", Severity::Error, message).about_data_at(offset));
+        let message = format!(
+            "{logical} (logical byte {offset}) was lost: the page that held it could not be read any more"
+        );
+        findings.push(Finding::new(LOST_PAGE, Severity::Error, message).about_data_at(offset));
     }
     let length = volume.len().div_ceil(u64::from(layout.page_size));
     let mut past = 0u64;
@@ -467,40 +504,45 @@ pub fn repair<H: FlashHardware>(
     before: &Checked,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Checked> {
-    let mut given_up = None;
+    let mut known = before.findings.clone();
     if before.findings.iter().any(|finding| finding.repair.is_some()) {
-        given_up = mend(hw, before)?;
+        known.extend(mend(hw, before)?);
     }
-    let mut checked = super::merge(before, &check(hw, progress)?);
-    if let Some(why) = given_up {
-        let message = format!("the repair was given up: {why}");
-        checked.findings.push(Finding::new("repair-given-up", Severity::Info, message));
-    }
-    Ok(checked)
+    Ok(super::merge(known, &check(hw, progress)?))
 }
 
-/// Mend, and say why that was given up, if it was: what is left to mend is what the next check finds.
-fn mend<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<Option<Error>> {
+/// Mend; what is to be said of it that the check before it had no reason to say.
+fn mend<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<Vec<Finding>> {
     let is_asked = |repair: &str| before.findings.iter().any(|finding| finding.repair == Some(repair));
     if is_asked(REBUILDS) {
-        match rebuild(hw) {
-            Err(why @ (Error::ReadOnly(_) | Error::NoFreeBlock { .. })) => return Ok(Some(why)),
+        let rebuilt = match rebuild(hw) {
+            Err(why @ (Error::ReadOnly(_) | Error::NoFreeBlock { .. })) => return Ok(vec![given_up(&why)]),
             rebuilt => rebuilt?,
         };
+        let mut findings = Collector::default();
+        if !before.findings.iter().any(|finding| finding.code == REBUILT_PAGES) {
+            describe(hw, &rebuilt, &mut findings);
+        }
         hw.sync()?;
-        return Ok(None);
+        return Ok(findings.finish());
     }
-    let mut given_up = None;
+    let mut why = None;
     if before.findings.iter().any(|finding| finding.code == BAD_MARK_MISSING) {
         mark_what_the_table_says(hw)?;
     }
     if before.findings.iter().any(|f| f.repair.is_some() && f.code != BAD_MARK_MISSING) {
-        given_up = mend_mounted(hw, before)?;
+        why = mend_mounted(hw, before)?;
     }
     hw.sync()?;
-    Ok(given_up)
+    Ok(why.iter().map(given_up).collect())
 }
 
+fn given_up(why: &Error) -> Finding {
+    let message = format!("the repair was given up: {why}");
+    Finding::new("repair-given-up", Severity::Info, message)
+}
+
+/// Mend a volume that mounts; why that was given up, if it was: what is left to mend is what the next check finds.
 fn mend_mounted<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<Option<Error>> {
     let content = PageVolume::mount(Inspected(&*hw), &Mount::for_checking())?.map_content()?;
     let to_move = |finding: &&Finding| [SUMMARY_DAMAGED, SUMMARY_DISAGREES].contains(&finding.code);

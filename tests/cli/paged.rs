@@ -7,7 +7,7 @@ use nandimg::onflash::paged::{NextPair, map};
 
 use serde_json::Value;
 
-use crate::support::{Bench, random, sha256};
+use crate::support::{Bench, random, sha256, wipe_metadata};
 
 const PAGE: usize = 512;
 const PAGES: usize = 16;
@@ -393,4 +393,42 @@ fn a_repair_says_why_it_was_given_up() {
         .says("the repair was given up: the volume is read-only: too few blocks of the anchor zone are left");
     assert!(bench.bytes("a.img") == before);
     assert!(!bench.run("fsck a.img").exits(4).text().contains("given up"));
+}
+
+#[test]
+fn a_data_block_lost_with_all_metadata_is_damage_and_a_hole_in_what_is_read() {
+    for lost in [0x00, 0x5A, 0xFF] {
+        let bench = Bench::new();
+        let content = random(5, 60_000);
+        bench.run("format a.img --page-size 512 --block-size 4KiB --blocks 64").exits(0);
+        bench.feed("write a.img", &content).exits(0);
+        let mut image = bench.bytes("a.img");
+        // Logical page 28 is the first of a block.
+        let at = image.chunks(512).position(|page| page == &content[28 * 512..29 * 512]).unwrap() * 512;
+        assert_eq!(at % 4096, 0);
+        image[at..at + 4096].fill(lost);
+        wipe_metadata(&mut image, 512, |kind| kind != Kind::Summary);
+        bench.put("a.img", &image);
+        let repaired = bench.run("--json fsck a.img --repair").exits(4).json();
+        let again = bench.run("--json fsck a.img").exits(4).json();
+        for report in [&repaired, &again] {
+            let findings = report["findings"].as_array().unwrap().iter();
+            let pages: Vec<u64> = findings
+                .filter(|finding| finding["code"] == "lost-page")
+                .map(|finding| finding["logical_offset"].as_u64().unwrap())
+                .collect();
+            assert_eq!(pages, (28..35).map(|page| page * 512).collect::<Vec<u64>>());
+        }
+        let in_doubt = |finding: &&Value| finding["code"] == "rebuilt-in-doubt" && finding["offset"] == at;
+        let in_doubt = repaired["findings"].as_array().unwrap().iter().filter(in_doubt).count();
+        assert_eq!(in_doubt, usize::from(lost != 0xFF));
+        bench.fails("read a.img -o all", 4, "unreadable");
+        let read = bench.run("--json read a.img -o all --skip-unreadable").exits(4).json();
+        let holes: u64 =
+            read["holes"].as_array().unwrap().iter().map(|hole| hole["length"].as_u64().unwrap()).sum();
+        assert_eq!(holes, 7 * 512);
+        let mut expected = content;
+        expected[28 * 512..35 * 512].fill(0);
+        assert!(bench.bytes("all") == expected);
+    }
 }

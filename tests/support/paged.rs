@@ -56,6 +56,17 @@ pub(crate) fn content<H: FlashHardware>(volume: &PageVolume<H>) -> Vec<u8> {
     content
 }
 
+/// The content of each logical page; `None` where it is lost.
+pub(crate) fn what_is_left<H: FlashHardware>(volume: &PageVolume<H>) -> Vec<Option<Vec<u8>>> {
+    let page_size = volume.flash().geometry().page_size() as usize;
+    let mut left = Vec::new();
+    for at in (0..volume.len()).step_by(page_size) {
+        let mut page = vec![0; page_size.min((volume.len() - at) as usize)];
+        left.push(volume.read(at, &mut page).ok().map(|()| page));
+    }
+    left
+}
+
 /// That two contents are the same; where they begin to differ, if not.
 pub(crate) fn assert_same(found: &[u8], expected: &[u8], what: &str) {
     if found != expected {

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::collect::{BlockSummary, read_summary};
 use super::io::{Reading, read_metadata};
+use super::last_state::{LastState, Trails};
 use super::layout::{Layout, Lpn, Ppn};
 use super::mount::all_anchors;
 use super::zone::LAST_NUMBER;
@@ -57,6 +58,10 @@ pub(super) struct Evidence {
     pub(super) telling: BTreeMap<Block, u32>,
     /// The number of the log page after all that were found.
     pub(super) next_log: u64,
+    /// Blocks that are not erased, and show neither what they hold nor that it is no data of this volume.
+    unread: BTreeSet<Block>,
+    /// What the volume was, where that is known to its end.
+    pub(super) last: Option<LastState>,
 }
 
 /// Pages of the chain that were found, of one volume.
@@ -65,6 +70,7 @@ struct ChainPages {
     log: BTreeMap<u64, (u8, LogPage)>,
     /// Parts of block tables, by epoch and number.
     tables: BTreeMap<(u32, u64), Vec<u8>>,
+    trails: Trails,
 }
 
 impl Evidence {
@@ -75,20 +81,22 @@ impl Evidence {
     pub(super) fn gather<H: FlashHardware>(hw: &H, layout: &Layout, volume: u32) -> Result<Self> {
         let mut evidence = Self { volume, ..Self::default() };
         evidence.bad.extend(marked_blocks(hw)?);
+        let mut chain = ChainPages::default();
         for found in all_anchors(hw)? {
             if found.head.volume == volume {
+                chain.trails.note_anchor(&found);
                 evidence.note_erases(found.at.block, found.head.erases);
                 evidence.note_sequence(found.head.number);
                 evidence.note_log_number(found.anchor.next_log.saturating_sub(1));
                 evidence.commit(found.anchor.clock, found.anchor.logical_len);
             }
         }
-        let mut chain = ChainPages::default();
         for block in hw.geometry().iter_blocks().skip(layout.zone_blocks as usize) {
             evidence.look_at(hw, layout, block, &mut chain)?;
         }
         evidence.take_tables(layout, &chain);
         evidence.take_log(layout, chain.log);
+        evidence.last = LastState::find(hw, layout, volume, &chain.trails, evidence.committed)?;
         // A block that shows its summary has not been erased since.
         let own = evidence.closed.iter().map(|(&block, summary)| (block, summary.erases));
         evidence.erases.extend(own);
@@ -153,19 +161,21 @@ impl Evidence {
             self.closed.insert(block, summary);
             return Ok(());
         }
+        let (mut erased, mut explained) = (true, self.bad.contains(&block));
         for at in hw.geometry().iter_pages(block) {
             let reading = read_metadata(hw, at)?;
-            let Reading::Whole(head, payload) = reading else {
-                // Pages of the chain follow each other from the first one on.
-                if at.page > 1 && reading.is_erased() {
-                    break;
-                }
+            erased &= reading.is_erased();
+            let Reading::Whole(head, payload) = reading else { continue };
+            if head.address != layout.address(at).0 {
                 continue;
-            };
-            if head.volume != self.volume || head.address != layout.address(at).0 {
+            }
+            // A summary that is not whole closes a block whose content nobody knows.
+            explained |= head.volume != self.volume || head.kind != Kind::Summary;
+            if head.volume != self.volume {
                 continue;
             }
             self.note_erases(block, head.erases);
+            chain.trails.note(&head, at);
             if matches!(head.kind, Kind::Log | Kind::Table) {
                 let epoch = self.telling.entry(block).or_default();
                 *epoch = head.epoch.max(*epoch);
@@ -188,7 +198,21 @@ impl Evidence {
             // A checkpoint that was not finished may be one ahead of all that counts.
             self.note_sequence(u64::from(head.epoch));
         }
+        if !erased && !explained {
+            self.unread.insert(block);
+        }
         Ok(())
+    }
+
+    /// Blocks that held data which counted, or may have, and of which nothing says what it was; whether the map can be `followed`
+    /// to each logical page.
+    pub(super) fn blocks_in_doubt(&self, followed: bool) -> Vec<Block> {
+        match self.last.as_ref().map(LastState::closed) {
+            // All other blocks are told by the log, or were never acknowledged: a power cut leaves such.
+            Some(Some(closed)) => closed.filter(|block| !self.closed.contains_key(block)).collect(),
+            Some(None) if followed => Vec::new(),
+            _ => self.unread.iter().copied().collect(),
+        }
     }
 
     /// The newest block table that is whole: erase counts, bad blocks, and the pages of blocks without a summary.
@@ -277,6 +301,16 @@ impl Evidence {
             }
             Record::Bad(_) | Record::Lost(_) | Record::Erase(_) | Record::Session | Record::Clean { .. } => {}
         }
+    }
+
+    /// Committed writes of the host of which no summary shows the page: each has a number of its own.
+    pub(super) fn unaccounted(&self) -> u64 {
+        let shown =
+            self.closed.values().flat_map(|summary| &summary.contents).map(|(_, stored)| stored.stamp);
+        let mut shown: Vec<u64> = shown.filter(|stamp| (1..=self.committed).contains(stamp)).collect();
+        shown.sort_unstable();
+        shown.dedup();
+        self.committed.saturating_sub(shown.len() as u64)
     }
 
     /// When each logical page that anything is known of was given up last.

@@ -20,6 +20,7 @@ mod collect;
 mod evidence;
 mod format;
 mod io;
+mod last_state;
 mod layout;
 mod leave;
 mod log;

@@ -182,7 +182,7 @@ fn load<H: FlashHardware>(hw: &H, anchor: &FoundAnchor, options: &Mount) -> Resu
     Ok(Loaded { anchor: anchor.clone(), layout, replayed, pairs, next, damaged, no_table, lost_half })
 }
 
-fn read_table<H: FlashHardware>(
+pub(super) fn read_table<H: FlashHardware>(
     walker: &mut Walker<'_, H>,
     pages: u32,
     epoch: u32,

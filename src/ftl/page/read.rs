@@ -139,8 +139,7 @@ impl<H: FlashHardware> PageVolume<H> {
             return match entry {
                 MapEntry::Lost => Err(unreadable(
                     None,
-                    "it was lost: the page that held it could not be read when it was to be moved"
-                        .to_string(),
+                    "it was lost: the page that held it could not be read any more".to_string(),
                 )),
                 _ => Ok(()),
             };

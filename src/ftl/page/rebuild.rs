@@ -1,7 +1,8 @@
 //! Rebuilding a volume from what its blocks say of themselves, when its metadata cannot be followed.
 //!
 //! Each logical page gets its newest committed version. Nothing that was not committed is taken for committed, and no content
-//! is made up: a version whose content is damaged stays in the map, where reading it is an error.
+//! is made up: a version whose content is damaged stays in the map, where reading it is an error, and what cannot be told from
+//! a page that is gone is recorded as lost.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -22,12 +23,22 @@ use crate::onflash::paged::tables::BlockState;
 /// What a rebuild comes to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rebuilt {
+    /// The log could be followed to its end: what it does not confirm was never committed, and what is in no version of it
+    /// was never written.
+    pub by_log: bool,
+    /// Pages that the host has written, by its clock, and that no block shows: they were written again since, or are gone.
+    pub unaccounted: u64,
     /// Logical pages that have their newest version again.
     pub restored: u64,
     /// Logical pages whose newest version is damaged, and where it is.
     pub damaged: Vec<(Lpn, PageAddr)>,
     /// Logical pages of which a newer version was written than the one that is there; where that was.
     pub older: Vec<(Lpn, PageAddr)>,
+    /// Logical pages that are lost, and where their newest version was, where that is known. Where not all of the log is there,
+    /// they are all below the logical length of which no version is left: nothing tells them from those never written.
+    pub lost: Vec<(Lpn, Option<PageAddr>)>,
+    /// Blocks that held, or may have held, pages that count, and nothing says which.
+    pub in_doubt: Vec<Block>,
     /// Versions that are not known to have been committed, and are left out.
     pub unconfirmed: Vec<(Lpn, PageAddr)>,
 }
@@ -71,6 +82,9 @@ pub fn rebuild<H: FlashHardware>(hw: &mut H) -> Result<Rebuilt> {
     let plan = FormatPlan::for_rebuild(layout, evidence.bad.clone(), previous);
     let mut volume = plan.blank(hw, evidence.volume, &erases);
     volume.take_over(&evidence, choice.map);
+    for (logical, _) in &choice.report.lost {
+        volume.map.set(*logical, MapEntry::Lost);
+    }
     volume.keep_until_rebuilt(&evidence);
     volume.tainted = choice.tainted;
     // A rebuild that was cut short before may have erased any block that does not show its own count.
@@ -100,41 +114,100 @@ fn gather<H: FlashHardware>(hw: &H) -> Result<(Layout, Evidence)> {
 /// Choose for each logical page the newest version that was committed, and hold it against what is really there.
 fn choose<H: FlashHardware>(hw: &H, layout: &Layout, evidence: &Evidence) -> Result<Choice> {
     let mut choice = Choice { report: Rebuilt::default(), map: BTreeMap::new(), tainted: BTreeSet::new() };
+    choice.report.by_log = evidence.last.is_some();
+    choice.report.unaccounted = evidence.unaccounted();
     let discarded = evidence.discarded();
+    let length = evidence.length.1.div_ceil(u64::from(layout.page_size));
     let mut data = vec![0; layout.page_size as usize];
-    for (&logical, versions) in &evidence.versions {
-        if logical.0 >= layout.capacity_pages {
-            continue;
-        }
-        let mut newer_gone = None;
-        for version in newest_first(versions) {
+    let mut followed = true;
+    for logical in layout.iter_logical() {
+        let given_up = discarded.get(&logical).copied();
+        let left = choice.newest_left(hw, layout, evidence, logical, given_up, &mut data)?;
+        let known = match &evidence.last {
+            Some(last) => last.entry(hw, logical)?,
+            None => None,
+        };
+        followed &= known.is_some();
+        let left = match (known, left.found) {
+            (Some(MapEntry::Lost), _) => Left { found: None, newer: None, is_lost: true },
+            (Some(MapEntry::At { crc, .. }), Some((version, _))) if version.crc == crc => {
+                Left { newer: None, ..left }
+            }
+            (Some(MapEntry::At { address, .. }), found) => {
+                let newer = layout.physical(address).map(|page| layout.page_addr(page));
+                Left { found, newer, is_lost: true }
+            }
+            // Nothing tells it from a page that was never written.
+            (None, None) => {
+                let is_lost = given_up.is_none() && u64::from(logical.0) < length;
+                Left { is_lost, ..left }
+            }
+            _ => left,
+        };
+        choice.take(layout, logical, left);
+    }
+    choice.report.in_doubt = evidence.blocks_in_doubt(followed);
+    Ok(choice)
+}
+
+/// What is left of a logical page.
+struct Left {
+    /// The newest version that was committed, and whether its content is as it was written.
+    found: Option<(Version, bool)>,
+    /// Where a newer one was.
+    newer: Option<PageAddr>,
+    /// It is lost if nothing is found.
+    is_lost: bool,
+}
+
+impl Choice {
+    fn newest_left<H: FlashHardware>(
+        &mut self,
+        hw: &H,
+        layout: &Layout,
+        evidence: &Evidence,
+        logical: Lpn,
+        given_up: Option<u64>,
+        data: &mut [u8],
+    ) -> Result<Left> {
+        let mut newer = None;
+        for version in evidence.versions.get(&logical).into_iter().flat_map(|all| newest_first(all)) {
             let at = layout.page_addr(version.page);
             if version.stamp > evidence.committed {
-                choice.report.unconfirmed.push((logical, at));
-                choice.tainted.extend(evidence.closed.contains_key(&at.block).then_some(at.block));
+                self.report.unconfirmed.push((logical, at));
+                self.tainted.extend(evidence.closed.contains_key(&at.block).then_some(at.block));
                 continue;
             }
-            if discarded.get(&logical).is_some_and(|&clock| version.stamp <= clock) {
+            if given_up.is_some_and(|clock| version.stamp <= clock) {
                 break;
             }
-            let whole = is_whole(hw, layout, version, &mut data)?;
-            if !whole && !version.by_summary {
-                // Its block has been erased since, or it is damaged: which, nothing tells.
-                let reused = evidence.closed.contains_key(&at.block);
-                newer_gone = newer_gone.or((!reused).then_some(at));
-                continue;
+            let whole = is_whole(hw, layout, version, data)?;
+            if whole || version.by_summary {
+                return Ok(Left { found: Some((version, whole)), newer, is_lost: false });
             }
-            match (whole, newer_gone) {
-                (false, _) => choice.report.damaged.push((logical, at)),
-                (true, Some(at)) => choice.report.older.push((logical, at)),
-                (true, None) => choice.report.restored += 1,
-            }
-            let stored = StoredPage { logical: logical.0, crc: version.crc, stamp: version.stamp };
-            choice.map.insert(logical, (version, stored));
-            break;
+            // Its block has been erased since, or it is damaged: which, the blocks do not tell.
+            let may_count = evidence.last.as_ref().is_none_or(|last| last.may_hold(at.block));
+            let reused = evidence.closed.contains_key(&at.block);
+            newer = newer.or((may_count && !reused).then_some(at));
         }
+        Ok(Left { found: None, newer, is_lost: false })
     }
-    Ok(choice)
+
+    fn take(&mut self, layout: &Layout, logical: Lpn, Left { found, newer, is_lost }: Left) {
+        let report = &mut self.report;
+        let Some((version, whole)) = found else {
+            report.lost.extend(is_lost.then_some((logical, newer)));
+            return;
+        };
+        let at = layout.page_addr(version.page);
+        match (whole, newer) {
+            (false, _) => report.damaged.push((logical, at)),
+            (true, Some(newer)) => report.older.push((logical, newer)),
+            (true, None) => report.restored += 1,
+        }
+        let stored = StoredPage { logical: logical.0, crc: version.crc, stamp: version.stamp };
+        self.map.insert(logical, (version, stored));
+    }
 }
 
 /// Each place once, the newest version first. A summary knows best when a page was written; the log of a place that was used

@@ -198,6 +198,20 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
         Ok(())
     }
 
+    /// Pass over a stream of `pages` pages, also where one is not whole; `false` where the chain does not say where it goes on.
+    pub(super) fn pass(&mut self, kind: Kind, pages: u32, epoch: u32) -> Result<bool> {
+        for number in 0..pages {
+            match self.chunk(kind, u64::from(number), epoch) {
+                Ok(_) | Err(Error::Unmountable(_)) => {}
+                Err(error) => return Err(error),
+            }
+            if !self.advance() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The log pages in this place, by number, and whether both copies are erased.
     pub(super) fn log_pages(&mut self, expected: u64, epoch: u32) -> Result<LogSlot> {
         let (at, first) = self.read(0)?;
