@@ -5,7 +5,7 @@ use alloc::string::String;
 
 use super::io::{Reading, block_place, fingerprint, place, read_metadata};
 use super::layout::Layout;
-use super::mount::Loaded;
+use super::load::Loaded;
 use super::replay::CleanEnd;
 use crate::error::Result;
 use crate::flash::{Block, FlashHardware, PageAddr};

@@ -1,0 +1,112 @@
+//! The copies of the metadata that are on a chip, as they are reported.
+
+use alloc::collections::BTreeMap;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use super::load::load;
+use super::mount::{all_anchors, zone_blocks};
+use super::zone::{FoundAnchor, ZoneSurvey};
+use super::{Mount, PageVolume};
+use crate::error::{Error, Result};
+use crate::flash::{Block, FlashError, FlashHardware, PageAddr};
+use crate::ftl::{CopyState, MetadataCopy};
+
+/// The anchors on `hw`, also where none of them can be mounted: the newest of each block, and all older ones that can.
+///
+/// # Errors
+/// When the chip fails otherwise than by pages that cannot be read.
+pub fn metadata<H: FlashHardware>(hw: &H) -> Result<Vec<MetadataCopy>> {
+    let survey = ZoneSurvey::read(hw, zone_blocks(hw))?;
+    let mut copies: Vec<MetadataCopy> =
+        survey.newest.iter().map(|(found, _)| describe_anchor(found, CopyState::Stale)).collect();
+    copies.extend(survey.damaged.iter().map(|(block, _)| damaged_anchor(*block)));
+    add_mountable(hw, &mut copies, None)?;
+    Ok(copies)
+}
+
+/// Put the anchors that can be mounted and are not among `copies` where they belong there; `current` is the sequence in use.
+fn add_mountable<H: FlashHardware>(
+    hw: &H,
+    copies: &mut Vec<MetadataCopy>,
+    current: Option<u64>,
+) -> Result<()> {
+    // An anchor outlives its checkpoint, whose blocks are used again.
+    let mut mounts: BTreeMap<u64, bool> = BTreeMap::new();
+    for found in all_anchors(hw)? {
+        let number = found.head.number;
+        let loads = match mounts.get(&number) {
+            Some(&loads) => loads,
+            None => match load(hw, &found, &Mount::default()) {
+                Err(error @ Error::Flash(FlashError::Io(_))) => return Err(error),
+                loaded => loaded.is_ok(),
+            },
+        };
+        mounts.insert(number, loads);
+        if loads && copies.iter().all(|copy| copy.at != found.at) {
+            let state = if current == Some(number) { CopyState::Current } else { CopyState::Stale };
+            copies.push(describe_anchor(&found, state));
+        }
+    }
+    // The checkpoint and the log of the one in use follow, as they are.
+    copies.sort_by_key(|copy| (copy.location != ANCHOR, (copy.location == ANCHOR).then_some(copy.at)));
+    Ok(())
+}
+
+const ANCHOR: &str = "anchor";
+
+fn damaged_anchor(block: Block) -> MetadataCopy {
+    let at = PageAddr { block, page: 0 };
+    MetadataCopy { location: ANCHOR.to_string(), at, state: CopyState::Torn, sequence: None }
+}
+
+fn describe_anchor(found: &FoundAnchor, state: CopyState) -> MetadataCopy {
+    let location = ANCHOR.to_string();
+    MetadataCopy { location, at: found.at, state, sequence: Some(found.head.number) }
+}
+
+impl<H: FlashHardware> PageVolume<H> {
+    /// The metadata that the volume was mounted from, and all other anchors that it could be mounted from. They are looked for
+    /// anew.
+    ///
+    /// # Errors
+    /// When the chip fails otherwise than by pages that cannot be read.
+    pub fn all_metadata(&self) -> Result<Vec<MetadataCopy>> {
+        let mut copies = self.copies.clone();
+        add_mountable(&self.hw, &mut copies, Some(self.sequence))?;
+        Ok(copies)
+    }
+
+    pub(super) fn describe_copies(&self, survey: &ZoneSurvey) -> Vec<MetadataCopy> {
+        let state = |found: &FoundAnchor| match found.head.number == self.sequence {
+            true => CopyState::Current,
+            false => CopyState::Stale,
+        };
+        let mut copies: Vec<MetadataCopy> =
+            survey.newest.iter().map(|(found, _)| describe_anchor(found, state(found))).collect();
+        copies.extend(survey.damaged.iter().map(|(block, _)| damaged_anchor(*block)));
+        copies.sort_by_key(|copy| copy.at);
+        let page = self.anchor.body.2;
+        for block in [self.anchor.body.0, self.anchor.body.1].map(Block) {
+            copies.push(MetadataCopy {
+                location: "checkpoint".to_string(),
+                at: PageAddr { block, page },
+                state: CopyState::Current,
+                sequence: Some(self.sequence),
+            });
+        }
+        if self.log.pages > 0
+            && let Some(pair) = self.chain.pairs.last()
+        {
+            for &block in pair {
+                copies.push(MetadataCopy {
+                    location: "log".to_string(),
+                    at: PageAddr { block, page: 0 },
+                    state: CopyState::Current,
+                    sequence: Some(self.sequence),
+                });
+            }
+        }
+        copies
+    }
+}
