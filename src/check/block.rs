@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Checked, Collector, Finding, Severity};
+use super::{Checked, Collector, Finding, Remedy, Severity};
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashError, FlashHardware, Inspected};
 use crate::ftl::Volume;
@@ -18,12 +18,7 @@ use crate::ftl::block::{BlockVolume, Choice, Mount, Survey, restart_sequence};
 use crate::ftl::wear::WearPolicy;
 use crate::onflash::ftlj::Metadata;
 
-// The codes that a repair asks for.
-const BAD_MARK_MISSING: &str = "bad-mark-missing";
 const BAD_SLOT_BLOCK: &str = "bad-slot-block";
-
-const REWRITES_SLOT: &str = "writes a whole, current copy of the metadata into the slot";
-const COMMITS: &str = "commits corrected metadata";
 
 /// Check everything. Nothing is changed. `progress` is told of the data bytes read so far and in all.
 ///
@@ -74,7 +69,11 @@ fn check_slots<H: FlashHardware>(
         let finding = Finding::new(code, severity, format!("{id} is {trouble}"));
         let finding = finding.at_block(hw, id.first_block(&survey.layout));
         // A newer copy that cannot be used is evidence: writing over it would decide that it never counted.
-        findings.push(if severity == Severity::Warning { finding.mended_by(REWRITES_SLOT) } else { finding });
+        findings.push(if severity == Severity::Warning {
+            finding.mended_by(Remedy::RewriteSlot)
+        } else {
+            finding
+        });
     }
     if let (Slot::Valid { sequence: a, metadata: in_a }, Slot::Valid { sequence: b, metadata: in_b }) =
         (&survey.a, &survey.b)
@@ -83,7 +82,7 @@ fn check_slots<H: FlashHardware>(
         && SlotId::BOTH.into_iter().all(|id| survey.trouble(id).is_none())
     {
         let message = format!("both slots have sequence {a} and differ; slot A is used");
-        findings.push(Finding::new("sequence-tie", Severity::Warning, message).mended_by(COMMITS));
+        findings.push(Finding::new("sequence-tie", Severity::Warning, message).mended_by(Remedy::Commit));
     }
 }
 
@@ -100,9 +99,7 @@ fn check_tables<H: FlashHardware>(
             String::from("the sequence number is the last one there is: nothing more can be committed");
         let finding = Finding::new("sequence-exhausted", Severity::Error, message);
         findings.push(
-            finding
-                .at_block(hw, choice.slot.first_block(volume.layout()))
-                .mended_by("begins to count at 1 again"),
+            finding.at_block(hw, choice.slot.first_block(volume.layout())).mended_by(Remedy::RestartSequence),
         );
     }
     let table = BadBlockTable::from_bitmap(&metadata.bad_table, volume.layout().blocks);
@@ -118,12 +115,12 @@ fn check_tables<H: FlashHardware>(
             let message = format!("{block} is marked bad on the chip and not in the volume's table");
             let finding =
                 Finding::new("bad-table-incomplete", Severity::Warning, message).at_block(hw, block);
-            findings.push(finding.mended_by(COMMITS));
+            findings.push(finding.mended_by(Remedy::Commit));
         }
         if !marked && table.contains(block) && hw.carries_marks() {
             let message = format!("{block} is bad in the volume's table and carries no mark on the chip");
-            let finding = Finding::new(BAD_MARK_MISSING, Severity::Warning, message).at_block(hw, block);
-            findings.push(finding.mended_by("marks the block on the chip"));
+            let finding = Finding::new("bad-mark-missing", Severity::Warning, message).at_block(hw, block);
+            findings.push(finding.mended_by(Remedy::MarkBad));
         }
     }
     if let Some(rated) = hw.geometry().max_erase_cycles() {
@@ -145,7 +142,7 @@ fn check_sizes<H: FlashHardware>(volume: &BlockVolume<H>, metadata: &Metadata, f
     if map < logical {
         let message =
             format!("the map has {map} entries, and {logical} are expected: the rest counts as unmapped");
-        findings.push(Finding::new("map-short", Severity::Warning, message).mended_by(COMMITS));
+        findings.push(Finding::new("map-short", Severity::Warning, message).mended_by(Remedy::Commit));
     } else if map > logical {
         let message = format!("the map has {map} entries, and {logical} are expected");
         findings.push(Finding::new("map-long", Severity::Warning, message));
@@ -154,7 +151,7 @@ fn check_sizes<H: FlashHardware>(volume: &BlockVolume<H>, metadata: &Metadata, f
     if bad_table > layout.bad_table_len() {
         let message =
             format!("the bad-block table has {bad_table} bytes, and {} are expected", layout.bad_table_len());
-        findings.push(Finding::new("bad-table-long", Severity::Warning, message).mended_by(COMMITS));
+        findings.push(Finding::new("bad-table-long", Severity::Warning, message).mended_by(Remedy::Commit));
     }
     let len = metadata.logical_len;
     if len > volume.mapped_end() {
@@ -190,7 +187,7 @@ fn check_map<H: FlashHardware>(volume: &BlockVolume<H>, findings: &mut Collector
             Mapping::At(block) if bad.contains(block) => {
                 let message = format!("{block} holds logical block {logical} and is bad");
                 let finding = Finding::new("mapped-bad-block", Severity::Error, message).at_block(hw, block);
-                finding.mended_by("moves its data to a good block")
+                finding.mended_by(Remedy::MoveData)
             }
             Mapping::At(block) if logical >= first_past_end => {
                 let message = format!("{block} holds logical block {logical}, past the end of the volume");
@@ -262,17 +259,17 @@ pub fn repair<H: FlashHardware>(
     before: &Checked,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Checked> {
-    if before.findings.iter().any(|f| f.repair.is_some()) {
+    if before.asks_for(|_| true) {
         mend(hw, before)?;
     }
     Ok(super::merge(before.findings.clone(), &check(hw, progress)?))
 }
 
 fn mend<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<()> {
-    if before.findings.iter().any(|f| f.code == BAD_MARK_MISSING) {
+    if before.asks_for(|remedy| remedy == Remedy::MarkBad) {
         mark_what_the_table_says(hw)?;
     }
-    if before.findings.iter().any(|f| f.repair.is_some() && f.code != BAD_MARK_MISSING) {
+    if before.asks_for(|remedy| remedy != Remedy::MarkBad) {
         match mend_metadata(hw, before) {
             // A slot that fails under the repair is what the next check finds.
             Err(Error::Flash(FlashError::Unreadable { .. }) | Error::ReadOnly(_)) => {}

@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::remedy::Remedy;
 use crate::flash::{Block, FlashHardware, PageAddr};
 
 /// How much a finding matters.
@@ -49,7 +50,7 @@ pub struct Finding {
     /// A sentence: what, expected, found.
     pub message: String,
     /// What a repair does about it; `None` where nothing can be done without guessing.
-    pub repair: Option<&'static str>,
+    pub repair: Option<Remedy>,
     /// A repair has mended it.
     pub repaired: bool,
 }
@@ -91,10 +92,10 @@ impl Finding {
         Self { logical_offset: Some(offset), ..self }
     }
 
-    /// The same finding, which a repair mends by `what`.
+    /// The same finding, which a repair mends by `remedy`.
     #[must_use]
-    pub fn mended_by(self, what: &'static str) -> Self {
-        Self { repair: Some(what), ..self }
+    pub fn mended_by(self, remedy: Remedy) -> Self {
+        Self { repair: Some(remedy), ..self }
     }
 
     /// What makes it the same finding when the check is done again: what, and where. Damage to data stays the same wherever a
@@ -166,6 +167,11 @@ pub struct Checked {
 }
 
 impl Checked {
+    /// Whether a repair that `is_meant` is to be done.
+    pub(super) fn asks_for(&self, is_meant: impl Fn(Remedy) -> bool) -> bool {
+        self.findings.iter().any(|finding| finding.repair.is_some_and(&is_meant))
+    }
+
     /// Whether no error is left.
     #[must_use]
     pub fn is_clean(&self) -> bool {

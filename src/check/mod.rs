@@ -53,6 +53,7 @@ pub mod any;
 pub mod block;
 mod finding;
 pub mod page;
+mod remedy;
 #[cfg(feature = "std")]
 pub mod undo;
 pub mod wear;
@@ -64,6 +65,7 @@ use crate::error::Result;
 use crate::flash::{Block, FlashHardware};
 use finding::Collector;
 pub use finding::{Checked, Finding, FindingKey, Severity};
+pub use remedy::Remedy;
 
 /// What a repair comes to: the findings of `before`, with what is no longer found `after` it repaired, and what only is found
 /// then. Content that is damaged elsewhere now, or otherwise, is shown as it is now.

@@ -6,8 +6,7 @@ use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::super::{Collector, Finding, Severity};
-use super::{MOVES, SUMMARY_DAMAGED, SUMMARY_DISAGREES};
+use super::super::{Collector, Finding, Remedy, Severity};
 use crate::error::Result;
 use crate::flash::{Block, FlashError, FlashHardware, Inspected, PageAddr};
 use crate::ftl::Volume;
@@ -70,7 +69,7 @@ pub(super) fn check_counts<H: FlashHardware>(
             );
             let finding =
                 Finding::new("live-count-wrong", Severity::Warning, message).at_block(hw, work.block);
-            findings.push(finding.mended_by("counts again"));
+            findings.push(finding.mended_by(Remedy::CountPages));
         }
     }
 }
@@ -144,8 +143,8 @@ impl<H: FlashHardware> Blocks<'_, H> {
         let Some(content) = BlockContent::of_block(&self.layout, self.volume, block, bytes) else {
             let at = PageAddr { block, page: self.layout.data_pages() };
             let message = format!("the summary of {block} is damaged");
-            let finding = Finding::new(SUMMARY_DAMAGED, Severity::Warning, message).at_page(self.hw, at);
-            findings.push(finding.mended_by(MOVES));
+            let finding = Finding::new("summary-damaged", Severity::Warning, message).at_page(self.hw, at);
+            findings.push(finding.mended_by(Remedy::MoveData));
             return;
         };
         for stored in work.stored {
@@ -155,8 +154,8 @@ impl<H: FlashHardware> Blocks<'_, H> {
                 let holds = entry.map_or("nothing".to_string(), |entry| format!("{}", entry.logical));
                 let message =
                     format!("the map puts {} here, and the summary of {block} says {holds}", stored.logical);
-                let finding = Finding::new(SUMMARY_DISAGREES, Severity::Warning, message);
-                findings.push(finding.at_page(self.hw, at).mended_by(MOVES));
+                let finding = Finding::new("summary-disagrees", Severity::Warning, message);
+                findings.push(finding.at_page(self.hw, at).mended_by(Remedy::MoveData));
             }
         }
         if content.erases != work.erases {
@@ -167,7 +166,7 @@ impl<H: FlashHardware> Blocks<'_, H> {
             let finding =
                 Finding::new("erase-count-wrong", Severity::Warning, message).at_block(self.hw, block);
             findings.push(if content.erases > work.erases {
-                finding.mended_by("counts from there")
+                finding.mended_by(Remedy::CountErases)
             } else {
                 finding
             });

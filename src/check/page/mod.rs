@@ -8,7 +8,7 @@ use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::{Checked, Collector, Finding, Severity};
+use super::{Checked, Collector, Finding, Remedy, Severity};
 use crate::error::{Error, Result};
 use crate::flash::{FlashHardware, Inspected};
 use crate::ftl::Volume;
@@ -19,17 +19,8 @@ use self::rebuilt::{check_what_is_left, describe};
 
 pub use self::repair::repair;
 
-const REBUILDS: &str = "rebuilds the map from what the blocks say of themselves";
-const REWRITES: &str = "writes all metadata anew into other blocks";
-const MOVES: &str = "moves its data to a good block";
-
 const LOST_PAGE: &str = "lost-page";
 const REBUILT_PAGES: &str = "rebuilt-pages";
-
-// The codes that a repair asks for.
-const BAD_MARK_MISSING: &str = "bad-mark-missing";
-const SUMMARY_DAMAGED: &str = "summary-damaged";
-const SUMMARY_DISAGREES: &str = "summary-disagrees";
 
 /// Check everything. Nothing is changed. `progress` is told of the data bytes read so far and in all.
 ///
@@ -123,7 +114,7 @@ fn check_with<H: FlashHardware>(hw: &H, check_blocks: CheckBlocks<'_, H>) -> Res
     for (at, reason) in volume.damaged_copies()? {
         let message = format!("one copy of the metadata is damaged: {reason}");
         let finding = Finding::new("metadata-copy-damaged", Severity::Warning, message).at_page(hw, at);
-        findings.push(finding.mended_by(REWRITES));
+        findings.push(finding.mended_by(Remedy::RewriteMetadata));
     }
     let content = volume.map_content()?;
     check_map(&volume, &content, &mut findings);
@@ -145,7 +136,7 @@ fn check_anchors<H: FlashHardware>(hw: &H, mounts: bool, findings: &mut Collecto
         let severity = if mounts && damaged.has_twin { Severity::Warning } else { Severity::Error };
         let message = format!("the anchor at {} is damaged: {}", damaged.at, damaged.reason);
         let finding = Finding::new("anchor-damaged", severity, message).at_page(hw, damaged.at);
-        findings.push(finding.mended_by("writes an anchor into other blocks and erases this one"));
+        findings.push(finding.mended_by(Remedy::ReplaceAnchor));
     }
     Ok(())
 }
@@ -162,7 +153,7 @@ fn check_state<H: FlashHardware>(volume: &PageVolume<Inspected<'_, H>>, findings
     match (stale, volume.fallback()) {
         (Some(reason), _) if volume.is_older_state() => {
             let finding = Finding::new("older-state", Severity::Error, reason.to_string());
-            findings.push(finding.mended_by(REBUILDS));
+            findings.push(finding.mended_by(Remedy::Rebuild));
             return State::Older;
         }
         (Some(reason), _) => {
@@ -170,7 +161,7 @@ fn check_state<H: FlashHardware>(volume: &PageVolume<Inspected<'_, H>>, findings
         }
         (None, Some(reason)) => {
             let finding = Finding::new("fallback", Severity::Warning, reason.to_string());
-            findings.push(finding.mended_by(REWRITES));
+            findings.push(finding.mended_by(Remedy::RewriteMetadata));
         }
         (None, None) => {}
     }
@@ -190,11 +181,11 @@ fn check_map<H: FlashHardware>(
     let layout = volume.layout();
     for (index, reason) in &content.damaged {
         let finding = Finding::new("map-page-damaged", Severity::Error, reason.clone());
-        findings.push(Finding { page: Some(*index), ..finding.mended_by(REBUILDS) });
+        findings.push(Finding { page: Some(*index), ..finding.mended_by(Remedy::Rebuild) });
     }
     for (logical, address) in &content.misplaced {
         let message = format!("the map puts {logical} at page address {address}, and there is no such place");
-        findings.push(Finding::new("map-misplaced", Severity::Error, message).mended_by(REBUILDS));
+        findings.push(Finding::new("map-misplaced", Severity::Error, message).mended_by(Remedy::Rebuild));
     }
     for logical in &content.lost {
         let offset = u64::from(logical.0) * u64::from(layout.page_size);
@@ -211,7 +202,7 @@ fn check_map<H: FlashHardware>(
         if let Some(other) = before.filter(|other| other.page == stored.page) {
             let message = format!("the map puts {} and {} into the same page", other.logical, stored.logical);
             let finding = Finding::new("map-duplicate", Severity::Error, message).at_page(hw, at);
-            findings.push(finding.mended_by(REBUILDS));
+            findings.push(finding.mended_by(Remedy::Rebuild));
         }
         if volume.knows_blocks() && volume.live_pages(at.block).is_none() && !volume.is_bad_by_table(at.block)
         {
@@ -220,7 +211,7 @@ fn check_map<H: FlashHardware>(
                 stored.logical, at.block
             );
             let finding = Finding::new("map-wrong-block", Severity::Error, message).at_page(hw, at);
-            findings.push(finding.mended_by(REBUILDS));
+            findings.push(finding.mended_by(Remedy::Rebuild));
         }
         past += u64::from(u64::from(stored.logical.0) >= length);
         before = Some(stored);
@@ -244,12 +235,12 @@ fn check_bad_blocks<H: FlashHardware>(
         if marked && volume.live_pages(block).is_some_and(|live| live > 0) {
             let message = format!("{block} holds data and is bad");
             let finding = Finding::new("mapped-bad-block", Severity::Error, message).at_block(hw, block);
-            findings.push(finding.mended_by(MOVES));
+            findings.push(finding.mended_by(Remedy::MoveData));
         }
         if !marked && in_table && hw.carries_marks() {
             let message = format!("{block} is bad in the volume's table and carries no mark on the chip");
-            let finding = Finding::new(BAD_MARK_MISSING, Severity::Warning, message).at_block(hw, block);
-            findings.push(finding.mended_by("marks the block on the chip"));
+            let finding = Finding::new("bad-mark-missing", Severity::Warning, message).at_block(hw, block);
+            findings.push(finding.mended_by(Remedy::MarkBad));
         }
     }
     Ok(())

@@ -3,8 +3,8 @@
 use alloc::format;
 use alloc::string::ToString;
 
-use super::super::{Collector, Finding, Severity};
-use super::{LOST_PAGE, REBUILDS, REBUILT_PAGES};
+use super::super::{Collector, Finding, Remedy, Severity};
+use super::{LOST_PAGE, REBUILT_PAGES};
 use crate::error::{Error, Result};
 use crate::flash::FlashHardware;
 use crate::ftl::page::{Lpn, Rebuilt, plan_rebuild};
@@ -19,7 +19,7 @@ pub(super) fn check_what_is_left<H: FlashHardware>(
     match plan_rebuild(hw) {
         Ok(rebuilt) => {
             // With nothing to show for it, a rebuild would only erase what cannot be confirmed.
-            findings.push(if rebuilt.is_worth_it() { finding.mended_by(REBUILDS) } else { finding });
+            findings.push(if rebuilt.is_worth_it() { finding.mended_by(Remedy::Rebuild) } else { finding });
             describe(hw, &rebuilt, findings);
             Ok(())
         }

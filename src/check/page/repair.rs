@@ -6,9 +6,9 @@ use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::super::{Checked, Collector, Finding, Severity, mark, merge};
+use super::super::{Checked, Collector, Finding, Remedy, Severity, mark, merge};
 use super::rebuilt::describe;
-use super::{BAD_MARK_MISSING, REBUILDS, REBUILT_PAGES, SUMMARY_DAMAGED, SUMMARY_DISAGREES, check};
+use super::{REBUILT_PAGES, check};
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashError, FlashHardware, Inspected};
 use crate::ftl::Volume;
@@ -25,7 +25,7 @@ pub fn repair<H: FlashHardware>(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Checked> {
     let mut known = before.findings.clone();
-    if before.findings.iter().any(|finding| finding.repair.is_some()) {
+    if before.asks_for(|_| true) {
         known.extend(mend(hw, before)?);
     }
     Ok(merge(known, &check(hw, progress)?))
@@ -33,8 +33,7 @@ pub fn repair<H: FlashHardware>(
 
 /// Mend; what is to be said of it that the check before it had no reason to say.
 fn mend<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<Vec<Finding>> {
-    let is_asked = |repair: &str| before.findings.iter().any(|finding| finding.repair == Some(repair));
-    if is_asked(REBUILDS) {
+    if before.asks_for(|remedy| remedy == Remedy::Rebuild) {
         let rebuilt = match rebuild(hw) {
             Err(why @ (Error::ReadOnly(_) | Error::NoFreeBlock { .. })) => return Ok(vec![given_up(&why)]),
             rebuilt => rebuilt?,
@@ -47,10 +46,10 @@ fn mend<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<Vec<Finding>> 
         return Ok(findings.finish());
     }
     let mut why = None;
-    if before.findings.iter().any(|finding| finding.code == BAD_MARK_MISSING) {
+    if before.asks_for(|remedy| remedy == Remedy::MarkBad) {
         mark_what_the_table_says(hw)?;
     }
-    if before.findings.iter().any(|f| f.repair.is_some() && f.code != BAD_MARK_MISSING) {
+    if before.asks_for(|remedy| remedy != Remedy::MarkBad) {
         why = mend_mounted(hw, before)?;
     }
     hw.sync()?;
@@ -65,7 +64,7 @@ fn given_up(why: &Error) -> Finding {
 /// Mend a volume that mounts; why that was given up, if it was: what is left to mend is what the next check finds.
 fn mend_mounted<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<Option<Error>> {
     let content = PageVolume::mount(Inspected(&*hw), &Mount::for_checking())?.map_content()?;
-    let to_move = |finding: &&Finding| [SUMMARY_DAMAGED, SUMMARY_DISAGREES].contains(&finding.code);
+    let to_move = |finding: &&Finding| finding.repair == Some(Remedy::MoveData);
     let blocks: BTreeSet<Block> =
         before.findings.iter().filter(to_move).filter_map(|finding| finding.block.map(Block)).collect();
     let blocks: Vec<Block> = blocks.into_iter().collect();

@@ -25,9 +25,9 @@ impl Reading {
         matches!(self, Self::Not(PageError::Erased))
     }
 
-    /// Nothing was put there, or only what shows an erase count.
-    pub(super) fn is_vacant(&self) -> bool {
-        matches!(self, Self::Whole(head, _) if head.kind == Kind::Witness) || self.is_erased()
+    /// What was read in `page` of a block does not keep it from being used: it is erased, or shows an erase count first thing.
+    pub(super) fn is_vacant(&self, page: u32) -> bool {
+        self.is_erased() || page == 0 && matches!(self, Self::Whole(head, _) if head.kind == Kind::Witness)
     }
 
     /// Why it is no anchor.

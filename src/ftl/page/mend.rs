@@ -86,12 +86,12 @@ impl<H: FlashHardware> PageVolume<H> {
         for block in others {
             for page in 0..self.layout.pages_per_block {
                 let at = PageAddr { block, page };
-                if super::zone::read_anchor(&self.hw, at)?.is_err_and(|reading| !reading.is_erased()) {
+                if super::zone::read_anchor(&self.hw, at)?.is_err_and(|reading| !reading.is_vacant(page)) {
                     damaged.push(block);
                     break;
                 }
             }
         }
-        self.announce_and_erase(&damaged)
+        self.erase_and_show_counts(&damaged)
     }
 }

@@ -103,7 +103,7 @@ pub fn damaged_anchors<H: FlashHardware>(hw: &H) -> Result<Vec<DamagedAnchor>> {
                     last = found.head.number;
                     newest.insert(block, last);
                 }
-                Err(reading) if reading.is_erased() || at.page == 0 && reading.is_vacant() => {}
+                Err(reading) if reading.is_vacant(at.page) => {}
                 Err(reading) => damaged.push((at, reason_of(&reading), last)),
             }
         }

@@ -86,7 +86,7 @@ impl ZoneSurvey {
         for block in (0..blocks).map(Block) {
             match read_anchor(hw, PageAddr { block, page: 0 })? {
                 Ok(found) => firsts.push(found),
-                Err(reading) if reading.is_vacant() => {}
+                Err(reading) if reading.is_vacant(0) => {}
                 // Its later pages may tell.
                 Err(reading) => {
                     if let Some(found) = newest_of(hw, block, None)? {
