@@ -532,3 +532,43 @@ fn a_block_that_a_power_cut_left_without_a_summary_is_no_loss() {
         assert_eq!(Filled::read(&volume, logical as u64, filled.version), Some(newest.unwrap_or(0)));
     }
 }
+
+/// A repair that cannot do anything says so, beside what it found.
+#[test]
+fn what_nothing_can_be_rebuilt_from_is_reported() {
+    let mut filled = Filled::new(64, 1);
+    filled.volume.end().unwrap();
+    let mut chip = filled.volume.into_flash();
+    wipe(&mut chip, &[Kind::Directory, Kind::Table, Kind::Log, Kind::Map]);
+    chip.data_mut()[20] ^= 1;
+    let found = page::check(&chip, &mut |_, _| {}).unwrap();
+    assert!(found.findings.iter().any(|finding| finding.repair.is_some()), "{:?}", found.findings);
+    let mended = page::repair(&mut chip, &found, &mut |_, _| {}).unwrap();
+    assert!(!mended.is_clean() && codes(&mended).contains(&"repair-given-up"), "{:?}", mended.findings);
+}
+
+/// The end of a volume that was formatted with less spare than usual may be lost, but not without a word.
+#[test]
+fn a_rebuild_does_not_shorten_the_volume() {
+    let mut chip = SimFlash::new(Geometry::new(256, 0, 2048, 1024).unwrap());
+    let options = FormatOptions { spare_percent: Some(1), ..FormatOptions::default() };
+    FormatPlan::new(&chip, &options).unwrap().execute(&mut chip).unwrap();
+    let mut volume = PageVolume::mount(chip, &Mount::default()).unwrap();
+    let length = volume.capacity();
+    volume.write(0, &vec![0x5A; length as usize]).unwrap();
+    volume.end().unwrap();
+    let last = (length / PAGE - 900) as u32;
+    let layout = *volume.layout();
+    let at = |logical: u32| match volume.entry(Lpn(logical)).unwrap() {
+        MapEntry::At { address, .. } => Some(address / layout.pages_per_block),
+        _ => None,
+    };
+    let blocks: std::collections::BTreeSet<u32> = (last..last + 900).filter_map(at).collect();
+    let mut chip = volume.into_flash();
+    blocks.into_iter().for_each(|block| lose(&mut chip, block as usize, 2));
+    wipe(&mut chip, &[Kind::Anchor, Kind::Directory, Kind::Table, Kind::Log, Kind::Map, Kind::Witness]);
+    let found = page::check(&chip, &mut |_, _| {}).unwrap();
+    let mended = page::repair(&mut chip, &found, &mut |_, _| {}).unwrap();
+    assert!(!mended.is_clean());
+    assert_eq!(PageVolume::mount(chip, &Mount::default()).unwrap().len(), length);
+}

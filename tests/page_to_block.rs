@@ -188,3 +188,19 @@ fn bad_blocks_go_along_without_the_erase_counts() {
         assert_eq!(plan.unwrap().bad_blocks(), bad);
     }
 }
+
+/// Pages of a volume that another was put over are never those of a later one: its id is its own.
+#[test]
+fn a_volume_made_after_a_block_mapped_one_has_an_id_of_its_own() {
+    let Used { mut chip, .. } = used(geometry(256, 8, 64), 3, 60, true, &Mount::default());
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let AnyVolume::Page(volume) = mount(&mut chip) else { panic!("it is page-mapped") };
+        ids.push(volume.id());
+        format(&mut chip).expect("the chip works");
+        let plan = AnyFormatPlan::new(&chip, Mapping::Page, &FormatOptions::default()).expect("a plan");
+        plan.execute(&mut chip).expect("the chip works");
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 3, "{ids:x?}");
+}

@@ -63,7 +63,10 @@ fn given_up(why: &Error) -> Finding {
 
 /// Mend a volume that mounts; why that was given up, if it was: what is left to mend is what the next check finds.
 fn mend_mounted<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<Option<Error>> {
-    let content = PageVolume::mount(Inspected(&*hw), &Mount::for_checking())?.map_content()?;
+    let content = match PageVolume::mount(Inspected(&*hw), &Mount::for_checking()) {
+        Err(why @ Error::Unmountable(_)) => return Ok(Some(why)),
+        mounted => mounted?.map_content()?,
+    };
     let to_move = |finding: &&Finding| finding.repair == Some(Remedy::MoveData);
     let blocks: BTreeSet<Block> =
         before.findings.iter().filter(to_move).filter_map(|finding| finding.block.map(Block)).collect();

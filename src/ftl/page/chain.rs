@@ -192,9 +192,10 @@ impl<H: FlashHardware> PageVolume<H> {
         let Some(pair) = self.chain.upcoming.pop_front() else { return Err(self.no_free_block()) };
         self.chain.pairs.push(pair);
         for block in pair {
+            // Of the two, power that goes finds one half erased at most: both would look as if what was in them were lost.
+            self.hw.sync()?;
             self.tainted.remove(&block);
             self.erase_chain_block(block)?;
-            self.tainted.remove(&block);
         }
         self.chain.pair = pair;
         self.chain.slot = 0;

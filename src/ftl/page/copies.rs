@@ -31,18 +31,19 @@ fn add_mountable<H: FlashHardware>(
     copies: &mut Vec<MetadataCopy>,
     current: Option<u64>,
 ) -> Result<()> {
-    // An anchor outlives its checkpoint, whose blocks are used again.
-    let mut mounts: BTreeMap<u64, bool> = BTreeMap::new();
+    // An anchor outlives its checkpoint, whose blocks are used again. No page is of two epochs, so this reads each once or so;
+    // no chip lives to see two anchors of one epoch.
+    let mut mounts: BTreeMap<u32, (u64, bool)> = BTreeMap::new();
     for found in all_anchors(hw)? {
         let number = found.head.number;
-        let loads = match mounts.get(&number) {
-            Some(&loads) => loads,
+        let loads = match mounts.get(&found.head.epoch) {
+            Some(&(of, loads)) => loads && of == number,
             None => match load(hw, &found, &Mount::default()) {
                 Err(error @ Error::Flash(FlashError::Io(_))) => return Err(error),
                 loaded => loaded.is_ok(),
             },
         };
-        mounts.insert(number, loads);
+        mounts.entry(found.head.epoch).or_insert((number, loads));
         if loads && copies.iter().all(|copy| copy.at != found.at) {
             let state = if current == Some(number) { CopyState::Current } else { CopyState::Stale };
             copies.push(describe_anchor(&found, state));

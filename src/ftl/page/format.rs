@@ -395,16 +395,18 @@ impl Previous {
             previous.bad = table.iter().collect();
             let slots = SlotId::BOTH.iter().flat_map(|slot| slot.blocks(&survey.layout));
             previous.slots = slots.collect();
+            previous.look_at_blocks(hw)?;
             previous.erases = carry_wear.then(|| choice.metadata.erase_counts.clone());
             return Ok(previous);
         }
-        previous.look_at_blocks(hw, carry_wear)?;
+        let counts = previous.look_at_blocks(hw)?;
+        previous.erases = counts.filter(|_| carry_wear);
         Ok(previous)
     }
 
-    /// What single pages tell of a volume that does not mount.
-    fn look_at_blocks<H: FlashHardware>(&mut self, hw: &H, carry_wear: bool) -> Result<()> {
-        let Some(layout) = Layout::of_chip(hw.geometry()) else { return Ok(()) };
+    /// What single pages tell of volumes that do not mount: their ids, and the erase counts if there are any.
+    fn look_at_blocks<H: FlashHardware>(&mut self, hw: &H) -> Result<Option<Vec<u32>>> {
+        let Some(layout) = Layout::of_chip(hw.geometry()) else { return Ok(None) };
         let mut counts = vec![0; layout.blocks as usize];
         let mut any = false;
         for block in hw.geometry().iter_blocks() {
@@ -420,7 +422,6 @@ impl Previous {
                 }
             }
         }
-        self.erases = (any && carry_wear).then_some(counts);
-        Ok(())
+        Ok(any.then_some(counts))
     }
 }

@@ -8,6 +8,7 @@ use super::io::read_metadata;
 use super::layout::{Layout, Lpn};
 use super::load::read_table;
 use super::map::{Map, MapError};
+use super::newer::Followed;
 use super::replay::Replayed;
 use super::walk::Walker;
 use super::zone::{FoundAnchor, LAST_NUMBER};
@@ -158,10 +159,25 @@ impl LastState {
         let mut replayed = Replayed::new(&layout, map, blocks, 0, clock, first);
         replayed.run(hw, &mut walker, epoch)?;
         let may_lack_one = replayed.clean.is_none() && !replayed.mirrored;
+        let lacks_one = may_lack_one && walker.lost_half()?.is_some();
+        walker.leave_if_unused();
+        let followed = Followed {
+            hw,
+            layout: &layout,
+            volume,
+            epoch,
+            pairs: &walker.pairs,
+            next: walker.next,
+            next_log: replayed.next_log,
+            clock: replayed.clock,
+            end: replayed.clean.as_ref().filter(|_| replayed.clean_twice),
+        };
+        let ended_well = !replayed.torn && followed.is_as_left()?;
         let is_all = replayed.damage.is_none()
             && trail.log.is_none_or(|(_, last)| replayed.next_log > last)
             && replayed.clock >= committed
-            && !(may_lack_one && walker.lost_half()?.is_some());
+            && !lacks_one
+            && (ended_well || followed.sign_of_newer()?.is_none());
         let Replayed { map, blocks, .. } = replayed;
         Ok(is_all.then_some(Self { map, capacity_pages: layout.capacity_pages, blocks }))
     }

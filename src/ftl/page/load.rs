@@ -9,7 +9,8 @@ use super::blocks::Blocks;
 use super::chain::Pair;
 use super::layout::Layout;
 use super::map::Map;
-use super::replay::Replayed;
+use super::newer::Followed;
+use super::replay::{CleanEnd, Replayed};
 use super::walk::Walker;
 use super::zone::{FoundAnchor, ZoneSurvey};
 use crate::error::{Error, Result};
@@ -35,6 +36,21 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
+    /// How far it goes; `end` is the clean record that is the last of the log.
+    pub(super) fn followed<'a, H>(&'a self, hw: &'a H, end: Option<&'a CleanEnd>) -> Followed<'a, H> {
+        Followed {
+            hw,
+            layout: &self.layout,
+            volume: self.anchor.head.volume,
+            epoch: self.anchor.head.epoch,
+            pairs: &self.pairs,
+            next: self.next,
+            next_log: self.replayed.next_log,
+            clock: self.replayed.clock,
+            end,
+        }
+    }
+
     /// Where a block of the zone failed while an anchor was written, only the anchor itself tells how often the block that
     /// took its place was erased.
     pub(super) fn take_counts_of(&mut self, survey: &ZoneSurvey) {

@@ -9,11 +9,10 @@ use alloc::vec::Vec;
 use super::blocks::Blocks;
 use super::chain::{Chain, Pair};
 use super::findings::Findings;
-use super::io::{Reading, fingerprint, read_metadata};
+use super::io::{Reading, read_metadata};
 use super::layout::Layout;
 use super::load::{Loaded, load};
 use super::log::{Log, Pending};
-use super::newer::sign_of_newer;
 use super::place::{Announced, Proof};
 use super::replay::CleanEnd;
 use super::settle::settle_states;
@@ -119,17 +118,10 @@ impl<H: FlashHardware> PageVolume<H> {
         let is_newest = newest == Some(loaded.anchor.head.number);
         let zone = zone_of(&survey, &loaded.anchor);
         loaded.take_counts_of(&survey);
-        let end = loaded.replayed.clean.take();
-        let holds = match &end {
-            Some(end) => {
-                loaded.replayed.clean_twice
-                    && !loaded.replayed.torn
-                    && prints_match(&hw, &loaded, end)?
-                    && can_be_filled_on(&loaded.layout, end)
-            }
-            None => false,
-        };
-        let clean = end.as_ref().filter(|_| holds);
+        let end = loaded.replayed.clean.take().filter(|_| loaded.replayed.clean_twice);
+        let followed = loaded.followed(&hw, end.as_ref());
+        let holds = !loaded.replayed.torn && followed.is_as_left()?;
+        let clean = end.as_ref().filter(|end| holds && can_be_filled_on(&loaded.layout, end));
         let mut findings = Findings::default();
         if let Some(reason) = fallback {
             findings.stale(reason);
@@ -137,8 +129,7 @@ impl<H: FlashHardware> PageVolume<H> {
             let sequence = loaded.anchor.head.number;
             findings.stale(format!("it is mounted as of sequence {sequence}, not the newest anchor"));
         } else if clean.is_none()
-            && let Some(reason) =
-                sign_of_newer(&hw, &loaded, end.as_ref().filter(|_| loaded.replayed.clean_twice))?
+            && let Some(reason) = followed.sign_of_newer()?
         {
             findings.stale(reason);
         }
@@ -290,17 +281,6 @@ fn zone_of(survey: &ZoneSurvey, anchor: &FoundAnchor) -> Zone {
         previous: holding_it.map(|(found, _)| found.at.block).collect(),
         damaged: survey.damaged.iter().map(|&(block, _)| block).collect(),
     }
-}
-
-/// Whether the pair that a clean end names is as it was then: if not, another session has begun since.
-fn prints_match<H: FlashHardware>(hw: &H, loaded: &Loaded, end: &CleanEnd) -> Result<bool> {
-    let Some(next) = loaded.next else { return Ok(false) };
-    for (block, print) in next.into_iter().zip(end.prints) {
-        if fingerprint(hw, PageAddr { block, page: 0 })? != print {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// Whether the blocks that a clean end names to be filled on can be such.

@@ -3,9 +3,9 @@
 use alloc::format;
 use alloc::string::String;
 
+use super::chain::Pair;
 use super::io::{Reading, block_place, fingerprint, place, read_metadata};
 use super::layout::Layout;
-use super::load::Loaded;
 use super::replay::CleanEnd;
 use crate::error::Result;
 use crate::flash::{Block, FlashHardware, PageAddr};
@@ -13,55 +13,62 @@ use crate::onflash::paged::MAX_CLOCK;
 use crate::onflash::paged::head::{Head, Kind};
 use crate::onflash::paged::log::flags;
 
-/// A volume as it was loaded, held against other pages of the chip.
-struct Signs<'a, H> {
-    hw: &'a H,
-    layout: &'a Layout,
-    volume: u32,
-    epoch: u32,
+/// A checkpoint and its log, as far as they can be followed.
+pub(super) struct Followed<'a, H> {
+    pub(super) hw: &'a H,
+    pub(super) layout: &'a Layout,
+    pub(super) volume: u32,
+    pub(super) epoch: u32,
+    pub(super) pairs: &'a [Pair],
+    /// The pair that the log would go on in.
+    pub(super) next: Option<Pair>,
     /// The number of the first log page that was not found, and the host clock until there.
-    next_log: u64,
-    clock: u64,
+    pub(super) next_log: u64,
+    pub(super) clock: u64,
+    /// The clean record that is the last of the log, in both blocks.
+    pub(super) end: Option<&'a CleanEnd>,
 }
 
-/// What shows a newer state, if anything does. `end` is the clean record that is the last of the log.
-///
-/// # Errors
-/// When the chip fails otherwise than by pages that cannot be read.
-pub(super) fn sign_of_newer<H: FlashHardware>(
-    hw: &H,
-    loaded: &Loaded,
-    end: Option<&CleanEnd>,
-) -> Result<Option<String>> {
-    let signs = Signs {
-        hw,
-        layout: &loaded.layout,
-        volume: loaded.anchor.head.volume,
-        epoch: loaded.anchor.head.epoch,
-        next_log: loaded.replayed.next_log,
-        clock: loaded.replayed.clock,
-    };
-    if let (Some(end), Some(next)) = (end, loaded.next)
-        && let Some(sign) = signs.lost_session(next, end)?
-    {
-        return Ok(Some(sign));
-    }
-    let last = loaded.pairs.last().copied().unwrap_or([Block(0); 2]);
-    for block in hw.geometry().iter_blocks().skip(loaded.layout.zone_blocks as usize) {
-        let sign = match last.contains(&block) {
-            true => signs.in_pages_of(block)?,
-            false => signs.in_block(block)?,
-        };
-        if sign.is_some() {
-            return Ok(sign);
+impl<H: FlashHardware> Followed<'_, H> {
+    /// Whether the pair that the clean record names is as it was then: if not, another session has begun since.
+    ///
+    /// # Errors
+    /// When the chip fails otherwise than by pages that cannot be read.
+    pub(super) fn is_as_left(&self) -> Result<bool> {
+        let (Some(end), Some(next)) = (self.end, self.next) else { return Ok(false) };
+        for (block, print) in next.into_iter().zip(end.prints) {
+            if fingerprint(self.hw, PageAddr { block, page: 0 })? != print {
+                return Ok(false);
+            }
         }
+        Ok(true)
     }
-    Ok(None)
-}
 
-impl<H: FlashHardware> Signs<'_, H> {
+    /// What shows a newer state, if anything does, where a session has begun since or did not end well.
+    ///
+    /// # Errors
+    /// When the chip fails otherwise than by pages that cannot be read.
+    pub(super) fn sign_of_newer(&self) -> Result<Option<String>> {
+        if let (Some(end), Some(next)) = (self.end, self.next)
+            && let Some(sign) = self.lost_session(next, end)?
+        {
+            return Ok(Some(sign));
+        }
+        let last = self.pairs.last().copied().unwrap_or([Block(0); 2]);
+        for block in self.hw.geometry().iter_blocks().skip(self.layout.zone_blocks as usize) {
+            let sign = match last.contains(&block) {
+                true => self.in_pages_of(block)?,
+                false => self.in_block(block)?,
+            };
+            if sign.is_some() {
+                return Ok(sign);
+            }
+        }
+        Ok(None)
+    }
+
     /// A session that began in the next pair, and of which nothing is left: a cut tears one of the blocks at most.
-    fn lost_session(&self, next: [Block; 2], end: &CleanEnd) -> Result<Option<String>> {
+    fn lost_session(&self, next: Pair, end: &CleanEnd) -> Result<Option<String>> {
         for (block, print) in next.into_iter().zip(end.prints) {
             let as_it_was = fingerprint(self.hw, PageAddr { block, page: 0 })? == print;
             if as_it_was || self.is_begun(block)? {

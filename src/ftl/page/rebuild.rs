@@ -102,7 +102,9 @@ fn gather<H: FlashHardware>(hw: &H) -> Result<(Layout, Evidence)> {
     let usual = chip.with_capacity(0, super::format::DEFAULT_SPARE_PERCENT).ok_or_else(nothing)?;
     let mut layout = layout.unwrap_or(usual);
     let evidence = Evidence::gather(hw, &layout, volume)?;
-    let needed = evidence.versions.keys().next_back().map_or(0, |logical| logical.0.saturating_add(1));
+    let length = evidence.length.1.div_ceil(u64::from(layout.page_size));
+    let written = evidence.versions.keys().next_back().map_or(0, |logical| logical.0.saturating_add(1));
+    let needed = written.max(u32::try_from(length).unwrap_or(u32::MAX));
     let room = (layout.blocks - layout.zone_blocks) * layout.data_pages();
     if !known && needed > layout.capacity_pages && needed <= room {
         // It was formatted with less spare than usual.

@@ -103,13 +103,9 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
                 return Ok(Some((block, true)));
             }
         }
-        let [a, b] = self.pair;
-        if !at_start || !self.is_lost(a)? {
-            return Ok(None);
-        }
-        // Of two, a cut tears one at most, and one that failed is marked.
-        let certain = self.is_lost(b)? && !self.hw.is_bad(a)? && !self.hw.is_bad(b)?;
-        Ok(Some((a, certain)))
+        // In the first block of a pair that may not have been begun, a cut may have torn the erase.
+        let first = self.pair[0];
+        Ok((at_start && self.is_lost(first)?).then_some((first, false)))
     }
 
     /// Neither of its first pages can be read.

@@ -38,17 +38,18 @@ impl<H: FlashHardware> PageVolume<H> {
                 silent.push(block);
             }
         }
-        let (mut showing, of_zone) = (0, silent.len());
-        for &(_, block) in self.blocks.free() {
-            if showing == SHOWING {
-                break;
-            }
+        let mut showing = 0;
+        // Those that were never used show nothing, and are the least worn.
+        let used = self.blocks.free().range((1, Block(0))..).map(|&(_, block)| block);
+        let unused = self.blocks.free().range(..(1, Block(0))).map(|&(_, block)| block);
+        let mut others: Vec<Block> = Vec::new();
+        for block in used.take(2 * SHOWING) {
             match self.shows_its_count(block)? {
                 true => showing += 1,
-                false => silent.push(block),
+                false => others.push(block),
             }
         }
-        silent.truncate(of_zone + SHOWING - showing);
+        silent.extend(unused.chain(others).take(SHOWING.saturating_sub(showing)));
         self.erase_and_show_counts(&silent)
     }
 

@@ -288,13 +288,15 @@ impl<H: FlashHardware> PageVolume<H> {
         Ok(())
     }
 
-    /// Those that hold the newest anchor last; in a recovery those first of which the next one would know that they were erased;
-    /// torn ones before those with the anchor before; the least worn first.
-    fn zone_preference(&self, block: Block) -> (bool, bool, bool, bool, u32, Block) {
+    /// Those that hold the newest anchor last, and before them those with the one before, where the newest stands in one alone;
+    /// in a recovery those first of which the next one would know that they were erased; torn ones before those with the anchor
+    /// before; the least worn first.
+    fn zone_preference(&self, block: Block) -> (bool, bool, bool, bool, bool, u32, Block) {
         let zone = &self.zone;
         let (newest, previous) = (zone.blocks.contains(&block), zone.previous.contains(&block));
+        let needed = previous && zone.blocks.len() < 2;
         let (hidden, whole) = (!self.erase_shows(block), !zone.damaged.contains(&block));
-        (newest, hidden, previous, whole, self.blocks.erase_count(block), block)
+        (newest, needed, hidden, previous, whole, self.blocks.erase_count(block), block)
     }
 
     /// See that the newest anchor stands in two blocks. One that stands in one alone may have been torn and be gone at the next

@@ -1,0 +1,110 @@
+//! A volume of which nothing is lost is not taken for an older state, whatever cut after cut has left in its free blocks.
+
+#![forbid(unsafe_code)]
+
+#[path = "support/paged.rs"]
+mod paged;
+
+use std::cell::Cell;
+
+use nandimg::Result;
+use nandimg::flash::faults::{Cut, Faulty};
+use nandimg::flash::sim::SimFlash;
+use nandimg::flash::{Block, FlashError, FlashHardware, Geometry, PageAddr};
+use nandimg::ftl::Volume;
+use nandimg::ftl::page::{Mount, PageVolume};
+use nandimg::prng::SplitMix64;
+
+use paged::{Chip, Replay, bytes, deep_or, formatted, geometry, mount};
+
+/// Writes of up to five pages, each acknowledged.
+fn write_some(volume: &mut PageVolume<&mut Chip>, rng: &mut SplitMix64, end: bool) -> Result<()> {
+    for _ in 0..40 {
+        let at = rng.below(volume.capacity() / 2 - 4096);
+        let len = 1 + rng.below(2500);
+        volume.write(at, &bytes(rng, len))?;
+        volume.sync()?;
+    }
+    if end { volume.end() } else { Ok(()) }
+}
+
+#[test]
+fn cut_upon_cut_leaves_the_newest_state() {
+    let mut cuts = 0;
+    for seed in 0..deep_or(400, 100) {
+        let mut rng = SplitMix64::new(seed);
+        let mut chip = formatted(geometry(512, 4 + 4 * (seed as u32 % 2), 64), &[]);
+        for round in 0..60 {
+            let _replay = Replay(format!("seed {seed}, round {round}"));
+            let n = 1 + rng.below(60);
+            let cut = [Cut::Unreadable, Cut::Unreadable, Cut::Garbage][rng.below(3) as usize];
+            chip.cut_power_after(n, cut);
+            let end = rng.below(8) == 0;
+            let mut volume = PageVolume::mount(&mut chip, &Mount::default()).expect("it mounts");
+            assert!(!volume.is_older_state(), "{:?}", volume.fallback());
+            assert_eq!(volume.read_only(), None);
+            let _ = write_some(&mut volume, &mut rng, end);
+            cuts += u32::from(chip.is_off());
+            chip.restore_power();
+        }
+    }
+    assert!(cuts > 1000, "{cuts}");
+}
+
+/// A chip that counts the erases that no sync has followed yet.
+struct Unsynced {
+    chip: Faulty<SimFlash>,
+    erased: u32,
+    most: Cell<u32>,
+}
+
+impl FlashHardware for Unsynced {
+    fn geometry(&self) -> &Geometry {
+        self.chip.geometry()
+    }
+    fn read(&self, block: Block, offset: u32, buf: &mut [u8]) -> std::result::Result<(), FlashError> {
+        self.chip.read(block, offset, buf)
+    }
+    fn program(&mut self, page: PageAddr, data: &[u8]) -> std::result::Result<(), FlashError> {
+        self.chip.program(page, data)
+    }
+    fn erase(&mut self, block: Block) -> std::result::Result<(), FlashError> {
+        self.erased += 1;
+        self.most.set(self.most.get().max(self.erased));
+        self.chip.erase(block)
+    }
+    fn is_bad(&self, block: Block) -> std::result::Result<bool, FlashError> {
+        self.chip.is_bad(block)
+    }
+    fn mark_bad(&mut self, block: Block) -> std::result::Result<(), FlashError> {
+        self.chip.mark_bad(block)
+    }
+    fn carries_marks(&self) -> bool {
+        self.chip.carries_marks()
+    }
+    fn sync(&mut self) -> std::result::Result<(), FlashError> {
+        self.erased = 0;
+        self.chip.sync()
+    }
+    fn raw_offset(&self, page: PageAddr) -> u64 {
+        self.chip.raw_offset(page)
+    }
+}
+
+/// A host that crashes may leave every erase half done that was not synced: of the two blocks that say whether a session has
+/// begun, one at most.
+#[test]
+fn a_session_begins_with_one_erase_at_a_time() {
+    let mut volume = mount(formatted(geometry(512, 16, 64), &[]));
+    for session in 0..10 {
+        volume.write(0, &[session; 20 * 512]).unwrap();
+        volume.end().unwrap();
+        volume = mount(volume.into_flash());
+    }
+    let chip = Unsynced { chip: volume.into_flash(), erased: 0, most: Cell::new(0) };
+    let mut volume = PageVolume::mount(chip, &Mount::default()).unwrap();
+    assert!(volume.ended_well());
+    volume.write(0, &[1]).unwrap();
+    volume.sync().unwrap();
+    assert_eq!(volume.flash().most.get(), 1);
+}
