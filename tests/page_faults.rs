@@ -637,3 +637,27 @@ fn a_fresh_volume_is_laid_around_blocks_that_cannot_be_erased() {
         assert_same(&content(&volume), &expected, "it can be written");
     }
 }
+
+/// What is left in a block of the anchor zone that has failed is not taken for an anchor that was cut short: anchors go on where
+/// they are, and nothing is said of it.
+#[test]
+fn a_bad_block_of_the_anchor_zone_is_no_reason_for_doubt() {
+    let mut chip = formatted(geometry(512, 16, 64), &[]);
+    for block in [2, 3].map(Block) {
+        chip.inner_mut().overwrite(PageAddr { block, page: 0 }, &[0; 512]).unwrap();
+        chip.inner_mut().set_factory_bad(block);
+    }
+    let mut volume = mount(chip);
+    let before = volume.erase_counts().to_vec();
+    for session in 0..10 {
+        assert_eq!(volume.fallback(), None);
+        for n in 0..20 {
+            volume.write(n * 512, &[session; 512]).unwrap();
+            volume.sync().unwrap();
+        }
+        volume.end().unwrap();
+        volume = mount(volume.into_flash());
+    }
+    let after = volume.erase_counts();
+    assert!((0..2).all(|block| after[block] <= before[block] + 1), "{before:?}, {after:?}");
+}

@@ -334,7 +334,7 @@ fn a_place_in_a_message_has_its_byte_offset() {
         (
             "all anchors",
             &zone[..],
-            "blocks 0 to 3 (offset 0x0 up to 0x4000) are erased, but for block 0 (offset 0x0): it",
+            "blocks 0 to 3 (offset 0x0 up to 0x4000) hold no anchor; block 0 (offset 0x0): it",
         ),
         ("one copy of the checkpoint", &checkpoints[..1], "one copy of the metadata is damaged: block"),
         ("both copies of the checkpoint", &checkpoints[..], "no copy of directory page 0 is whole: block"),

@@ -57,12 +57,12 @@ impl Findings {
         }
         // Two whole copies of the newest one, and a single block that could hold a newer one, which would have been written to another
         // as well: that is left over from a cut.
-        let left_over = zone.blocks.len() == 2 && survey.damaged.len() == 1;
-        for (block, reading) in survey.damaged.iter().filter(|_| !left_over) {
+        let left_over = zone.blocks.len() == 2 && survey.in_doubt().count() == 1;
+        for (block, reading) in survey.in_doubt().filter(|_| !left_over) {
             let (block, why) = (block_place(hw, *block), reading.why_no_anchor());
             self.fallback.get_or_insert(format!("the anchor in {block} is damaged: {why}"));
         }
-        if zone.in_doubt && survey.damaged.is_empty() {
+        if zone.in_doubt && survey.in_doubt().next().is_none() {
             let sequence = loaded.anchor.head.number;
             self.fallback.get_or_insert(format!(
                 "the anchor (sequence {sequence}) is whole in one block alone, or a torn one follows it: {}",

@@ -269,7 +269,7 @@ fn zone_of(survey: &ZoneSurvey, anchor: &FoundAnchor) -> Zone {
     let next = pages.values().map(|(page, _)| page + 1).max().unwrap_or(0);
     let in_doubt = pages.len() != 2
         || pages.values().any(|&(page, erased_behind)| page + 1 != next || !erased_behind)
-        || !survey.damaged.is_empty();
+        || survey.in_doubt().next().is_some();
     let number = |found: &FoundAnchor| found.head.number;
     let before = survey.newest.iter().map(|(found, _)| number(found)).find(|&n| n < number(anchor));
     let holding_it = survey.newest.iter().filter(|(found, _)| Some(number(found)) == before);

@@ -69,6 +69,8 @@ pub(super) struct ZoneSurvey {
     pub(super) newest: Vec<(FoundAnchor, bool)>,
     /// Blocks that do not begin with an anchor and are not erased there.
     pub(super) damaged: Vec<(Block, Reading)>,
+    /// Those of them that are marked bad.
+    bad: Vec<Block>,
     /// How many blocks were looked at.
     blocks: u32,
 }
@@ -82,7 +84,7 @@ impl ZoneSurvey {
     pub(super) fn read<H: FlashHardware + ?Sized>(hw: &H, zone_blocks: u32) -> Result<Self> {
         let mut firsts = Vec::new();
         let blocks = zone_blocks.min(hw.geometry().blocks());
-        let mut survey = Self { newest: Vec::new(), damaged: Vec::new(), blocks };
+        let mut survey = Self { newest: Vec::new(), damaged: Vec::new(), bad: Vec::new(), blocks };
         for block in (0..blocks).map(Block) {
             match read_anchor(hw, PageAddr { block, page: 0 })? {
                 Ok(found) => firsts.push(found),
@@ -92,6 +94,7 @@ impl ZoneSurvey {
                     if let Some(found) = newest_of(hw, block, None)? {
                         survey.newest.push(found);
                     }
+                    survey.bad.extend(hw.is_bad(block)?.then_some(block));
                     survey.damaged.push((block, reading));
                 }
             }
@@ -117,6 +120,11 @@ impl ZoneSurvey {
 }
 
 impl ZoneSurvey {
+    /// Damaged blocks that an anchor may have been written to when the power went: those that are marked bad hold nothing.
+    pub(super) fn in_doubt(&self) -> impl Iterator<Item = &(Block, Reading)> {
+        self.damaged.iter().filter(|(block, _)| !self.bad.contains(block))
+    }
+
     /// What is where the anchors should be, and none is.
     pub(super) fn describe<H: FlashHardware + ?Sized>(&self, hw: &H) -> String {
         let offset = |block| hw.raw_offset(PageAddr { block: Block(block), page: 0 });
@@ -126,8 +134,11 @@ impl ZoneSurvey {
         let damaged: Vec<String> = damaged
             .map(|(block, reading)| format!("{}: {}", block_place(hw, *block), reading.why_no_anchor()))
             .collect();
-        let but = if damaged.is_empty() { "" } else { ", but for " };
-        format!("blocks 0 to {last} (offset {start:#x} up to {end:#x}) are erased{but}{}", damaged.join("; "))
+        let but = if damaged.is_empty() { "" } else { "; " };
+        format!(
+            "blocks 0 to {last} (offset {start:#x} up to {end:#x}) hold no anchor{but}{}",
+            damaged.join("; ")
+        )
     }
 }
 
