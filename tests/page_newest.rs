@@ -15,7 +15,7 @@ use nandimg::ftl::Volume;
 use nandimg::ftl::page::{Mount, PageVolume};
 use nandimg::prng::SplitMix64;
 
-use paged::{Chip, Replay, bytes, deep_or, formatted, geometry, mount};
+use paged::{Chip, Replay, bytes, check_counts, deep_or, formatted, geometry, mount};
 
 /// Writes of up to five pages, each acknowledged.
 fn write_some(volume: &mut PageVolume<&mut Chip>, rng: &mut SplitMix64, end: bool) -> Result<()> {
@@ -26,6 +26,14 @@ fn write_some(volume: &mut PageVolume<&mut Chip>, rng: &mut SplitMix64, end: boo
         volume.sync()?;
     }
     if end { volume.end() } else { Ok(()) }
+}
+
+/// That the next session to write knows of every erase.
+fn assert_counted(chip: &Chip) {
+    let mut volume = mount(chip.clone());
+    volume.write(0, &[1]).unwrap();
+    volume.sync().unwrap();
+    check_counts(&volume);
 }
 
 #[test]
@@ -107,4 +115,38 @@ fn a_session_begins_with_one_erase_at_a_time() {
     volume.write(0, &[1]).unwrap();
     volume.sync().unwrap();
     assert_eq!(volume.flash().most.get(), 1);
+}
+
+/// Cut after cut right after an erase of a block of the anchor zone, which nothing but the checkpoint that it was meant for tells of.
+#[test]
+fn recoveries_that_are_cut_in_the_anchor_zone_are_counted() {
+    let zone = |chip: &Chip| chip.inner().erases()[..4].iter().sum::<u32>();
+    for blocks in [40, 64] {
+        let mut chip = formatted(geometry(512, 16, blocks), &[]);
+        let session = |chip: &mut Chip| -> Result<()> {
+            let mut volume = PageVolume::mount(chip, &Mount::default())?;
+            volume.write(0, &[7; 700])?;
+            volume.sync()
+        };
+        for round in 0..40 {
+            let before = zone(&chip);
+            let cut = (0..200).find_map(|n| {
+                let mut chip = chip.clone();
+                chip.cut_power_after(n, Cut::NotDone);
+                let _ = session(&mut chip);
+                let erased = chip.is_off() && zone(&chip) > before;
+                chip.restore_power();
+                erased.then_some(chip)
+            });
+            // At first there is a clean end, and the anchor is not moved.
+            chip = cut.unwrap_or_else(|| {
+                assert_eq!(round, 0);
+                chip.cut_power_after(12, Cut::Garbage);
+                session(&mut chip).expect_err("the power goes");
+                chip.restore_power();
+                chip.clone()
+            });
+            assert_counted(&chip);
+        }
+    }
 }

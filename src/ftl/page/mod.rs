@@ -38,6 +38,7 @@ mod replay;
 mod session;
 mod settle;
 mod stage;
+mod unanchored;
 mod verify;
 mod walk;
 mod witness;

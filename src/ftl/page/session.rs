@@ -7,6 +7,7 @@ use super::collect::read_summary;
 use super::io::{Reading, fingerprint, read_metadata};
 use super::log::{Group, encode_group};
 use super::place::{Announced, Proof};
+use super::unanchored::Unanchored;
 use super::{PageVolume, Session};
 use crate::error::Result;
 use crate::flash::{Block, FlashHardware, PageAddr};
@@ -24,6 +25,8 @@ pub(super) struct Recovery {
     certain: BTreeSet<Block>,
     /// The first blocks that were never used: what it takes next.
     unused: Vec<Block>,
+    /// What recoveries before it leave that were cut short: it takes those blocks last.
+    before: Unanchored,
 }
 
 impl Recovery {
@@ -175,7 +178,7 @@ impl<H: FlashHardware> PageVolume<H> {
     /// it wrote into them; a block that shows nothing may have been erased once more than is known. Of blocks that were never used
     /// that holds for the first two: a recovery takes no more of them before it writes into them.
     pub(super) fn make_counts_certain(&mut self) -> Result<Recovery> {
-        let mut recovery = Recovery::default();
+        let mut recovery = Recovery { before: self.find_unanchored()?, ..Recovery::default() };
         for block in self.blocks.iter() {
             let counted = self.blocks.erase_count(block);
             if let Some(own) = self.own_count(block)? {
@@ -199,6 +202,7 @@ impl<H: FlashHardware> PageVolume<H> {
             };
             if may_be_erased {
                 self.blocks.count_erase(block);
+                self.blocks.at_least(block, recovery.before.erases(block));
             }
         }
         Ok(recovery)
@@ -219,7 +223,8 @@ impl<H: FlashHardware> PageVolume<H> {
         let mut free = self.blocks.free().iter().map(|&(_, block)| block);
         let certain = free.clone().find(|block| recovery.certain.contains(block));
         let unused = free.clone().find(|block| recovery.unused.contains(block));
-        let block = certain.or(unused).or_else(|| free.next())?;
+        let other = free.clone().find(|&block| !recovery.before.is_in(block));
+        let block = certain.or(unused).or(other).or_else(|| free.next())?;
         recovery.certain.remove(&block);
         recovery.unused.retain(|&other| other != block);
         Some(block)

@@ -10,8 +10,7 @@ use crate::flash::{Block, FlashHardware, PageAddr};
 use crate::onflash::paged::head::Kind;
 use crate::onflash::paged::tables::BlockState;
 
-/// Free blocks that show their counts at a clean end: as many as four recoveries in a row take before they write into them. Of
-/// those in the zone two do, enough for two in a row.
+/// Free blocks that show their counts at a clean end: as many as four recoveries in a row take before each leaves a block table.
 const SHOWING: usize = 8;
 
 impl<H: FlashHardware> PageVolume<H> {

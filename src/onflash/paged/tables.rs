@@ -132,6 +132,18 @@ pub struct BlockRow {
 impl BlockRow {
     /// Bytes it takes.
     pub const LEN: usize = 15;
+
+    fn read(fields: &mut Reader<'_>) -> Option<Self> {
+        let state = fields.u8()?;
+        Some(Self {
+            state: BlockState::from_code(state & 15)?,
+            class: state >> 4,
+            live: fields.u16()?,
+            erases: fields.u32()?,
+            written: fields.u32()?,
+            closed: fields.u32()?,
+        })
+    }
 }
 
 /// The pages of a block that has no summary.
@@ -181,23 +193,20 @@ impl BlockTable {
         Self::read(Reader(stream)).ok_or(PageError::Malformed("block table"))
     }
 
+    /// The rows that are whole in the first chunk of a stream.
+    #[must_use]
+    pub fn first_rows(chunk: &[u8]) -> Option<Vec<BlockRow>> {
+        let mut fields = Reader(chunk);
+        let count = (fields.u32()? as usize).min(fields.0.len() / BlockRow::LEN);
+        (0..count).map(|_| BlockRow::read(&mut fields)).collect()
+    }
+
     fn read(mut fields: Reader<'_>) -> Option<Self> {
         let count = fields.u32()? as usize;
         if fields.0.len() < count.checked_mul(BlockRow::LEN)? {
             return None;
         }
-        let mut row = || {
-            let state = fields.u8()?;
-            Some(BlockRow {
-                state: BlockState::from_code(state & 15)?,
-                class: state >> 4,
-                live: fields.u16()?,
-                erases: fields.u32()?,
-                written: fields.u32()?,
-                closed: fields.u32()?,
-            })
-        };
-        let rows = (0..count).map(|_| row()).collect::<Option<_>>()?;
+        let rows = (0..count).map(|_| BlockRow::read(&mut fields)).collect::<Option<_>>()?;
         let mut lists = Vec::new();
         while !fields.0.is_empty() {
             let (block, pages) = (fields.u32()?, fields.u16()?);

@@ -1,0 +1,80 @@
+//! Block tables of checkpoints that recoveries wrote and were cut short before their anchor: they alone say how often blocks of the
+//! zone were erased for it.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use super::PageVolume;
+use super::io::{Reading, read_metadata};
+use crate::error::Result;
+use crate::flash::{Block, FlashHardware, PageAddr};
+use crate::onflash::paged::head::{Head, Kind};
+use crate::onflash::paged::tables::{BlockTable, decode_chunk};
+
+/// What these tables say.
+#[derive(Debug, Default)]
+pub(super) struct Unanchored {
+    /// Erase counts of the blocks of the zone, the highest that any of them states.
+    erases: Vec<u32>,
+    /// Where one stands that states all of them: while no later one is there, it is needed.
+    holding: BTreeSet<Block>,
+}
+
+impl Unanchored {
+    /// The erase count of a block of the zone.
+    pub(super) fn erases(&self, block: Block) -> u32 {
+        self.erases.get(block.index()).copied().unwrap_or(0)
+    }
+
+    /// Whether that is known from what stands in `block`.
+    pub(super) fn is_in(&self, block: Block) -> bool {
+        self.holding.contains(&block)
+    }
+
+    /// A later recovery counts on from what an earlier one states, so the latest states the most of every block.
+    fn note(&mut self, erases: Vec<u32>, block: Block) {
+        let knows_more = erases.iter().enumerate().any(|(i, &n)| n > self.erases(Block(i as u32)));
+        if knows_more {
+            self.erases = erases;
+            self.holding.clear();
+        } else if erases != self.erases {
+            return;
+        }
+        self.holding.insert(block);
+    }
+}
+
+impl<H: FlashHardware> PageVolume<H> {
+    /// Look for the tables of the next checkpoint, which no anchor points to.
+    ///
+    /// # Errors
+    /// When the chip fails otherwise than by pages that cannot be read.
+    pub(super) fn find_unanchored(&self) -> Result<Unanchored> {
+        let mut found = Unanchored::default();
+        for block in self.blocks.iter().skip(self.layout.zone_blocks as usize) {
+            for page in 0..self.layout.pages_per_block {
+                let Some((head, payload)) = self.of_next_checkpoint(PageAddr { block, page })? else { break };
+                if head.kind == Kind::Table && head.number == 0 {
+                    let rows = decode_chunk(&payload).and_then(BlockTable::first_rows).unwrap_or_default();
+                    let zone = rows.iter().take(self.layout.zone_blocks as usize);
+                    found.note(zone.map(|row| row.erases).collect(), block);
+                    break;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn of_next_checkpoint(&self, at: PageAddr) -> Result<Option<(Head, Vec<u8>)>> {
+        let epoch = (self.sequence + 1) as u32;
+        Ok(match read_metadata(&self.hw, at)? {
+            Reading::Whole(head, payload)
+                if (head.volume, head.epoch) == (self.volume, epoch)
+                    && head.address == self.layout.address(at).0 =>
+            {
+                Some((head, payload))
+            }
+            _ => None,
+        })
+    }
+}
