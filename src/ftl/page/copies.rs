@@ -18,9 +18,7 @@ use crate::ftl::{CopyState, MetadataCopy};
 /// When the chip fails otherwise than by pages that cannot be read.
 pub fn metadata<H: FlashHardware>(hw: &H) -> Result<Vec<MetadataCopy>> {
     let survey = ZoneSurvey::read(hw, zone_blocks(hw))?;
-    let mut copies: Vec<MetadataCopy> =
-        survey.newest.iter().map(|(found, _)| describe_anchor(found, CopyState::Stale)).collect();
-    copies.extend(survey.damaged.iter().map(|(block, _)| damaged_anchor(*block)));
+    let mut copies = anchors(&survey, None);
     add_mountable(hw, &mut copies, None)?;
     Ok(copies)
 }
@@ -45,8 +43,7 @@ fn add_mountable<H: FlashHardware>(
         };
         mounts.entry(found.head.epoch).or_insert((number, loads));
         if loads && copies.iter().all(|copy| copy.at != found.at) {
-            let state = if current == Some(number) { CopyState::Current } else { CopyState::Stale };
-            copies.push(describe_anchor(&found, state));
+            copies.push(describe_anchor(&found, current));
         }
     }
     // The checkpoint and the log of the one in use follow, as they are.
@@ -61,9 +58,19 @@ fn damaged_anchor(block: Block) -> MetadataCopy {
     MetadataCopy { location: ANCHOR.to_string(), at, state: CopyState::Torn, sequence: None }
 }
 
-fn describe_anchor(found: &FoundAnchor, state: CopyState) -> MetadataCopy {
-    let location = ANCHOR.to_string();
-    MetadataCopy { location, at: found.at, state, sequence: Some(found.head.number) }
+fn describe_anchor(found: &FoundAnchor, current: Option<u64>) -> MetadataCopy {
+    let (location, sequence) = (ANCHOR.to_string(), Some(found.head.number));
+    let state = if sequence == current { CopyState::Current } else { CopyState::Stale };
+    MetadataCopy { location, at: found.at, state, sequence }
+}
+
+/// The newest anchor of each block, and the damaged ones, by their places; `current` is the sequence in use.
+fn anchors(survey: &ZoneSurvey, current: Option<u64>) -> Vec<MetadataCopy> {
+    let newest = survey.newest.iter().map(|(found, _)| describe_anchor(found, current));
+    let damaged = survey.damaged.iter().map(|(block, _)| damaged_anchor(*block));
+    let mut copies: Vec<MetadataCopy> = newest.chain(damaged).collect();
+    copies.sort_by_key(|copy| copy.at);
+    copies
 }
 
 impl<H: FlashHardware> PageVolume<H> {
@@ -79,14 +86,7 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     pub(super) fn describe_copies(&self, survey: &ZoneSurvey) -> Vec<MetadataCopy> {
-        let state = |found: &FoundAnchor| match found.head.number == self.sequence {
-            true => CopyState::Current,
-            false => CopyState::Stale,
-        };
-        let mut copies: Vec<MetadataCopy> =
-            survey.newest.iter().map(|(found, _)| describe_anchor(found, state(found))).collect();
-        copies.extend(survey.damaged.iter().map(|(block, _)| damaged_anchor(*block)));
-        copies.sort_by_key(|copy| copy.at);
+        let mut copies = anchors(survey, Some(self.sequence));
         let page = self.anchor.body.2;
         for block in [self.anchor.body.0, self.anchor.body.1].map(Block) {
             copies.push(MetadataCopy {

@@ -59,7 +59,7 @@ impl Findings {
         // as well: that is left over from a cut.
         let left_over = zone.blocks.len() == 2 && survey.in_doubt().count() == 1;
         for (block, reading) in survey.in_doubt().filter(|_| !left_over) {
-            let (block, why) = (block_place(hw, *block), reading.why_no_anchor());
+            let (block, why) = (block_place(hw, *block), reading.reason());
             self.fallback.get_or_insert(format!("the anchor in {block} is damaged: {why}"));
         }
         if zone.in_doubt && survey.in_doubt().next().is_none() {

@@ -30,12 +30,12 @@ impl Reading {
         self.is_erased() || page == 0 && matches!(self, Self::Whole(head, _) if head.kind == Kind::Witness)
     }
 
-    /// Why it is no anchor.
-    pub(super) fn why_no_anchor(&self) -> String {
+    /// Why it is not what it should be.
+    pub(super) fn reason(&self) -> String {
         match self {
-            Self::Unreadable(error) => error.to_string(),
+            Self::Whole(head, _) => format!("it holds {}", head.kind.name()),
             Self::Not(error) => error.to_string(),
-            Self::Whole(..) => "it holds something else".to_string(),
+            Self::Unreadable(error) => error.to_string(),
         }
     }
 

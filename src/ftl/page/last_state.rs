@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::blocks::Blocks;
 use super::io::read_metadata;
 use super::layout::{Layout, Lpn};
-use super::load::read_table;
+use super::load::{read_directory, read_table, replay};
 use super::map::{Map, MapError};
 use super::newer::Followed;
 use super::replay::Replayed;
@@ -138,8 +138,7 @@ impl LastState {
     ) -> Result<Option<Self>> {
         let Some((directory_pages, table_pages, first)) = trail.extent() else { return Ok(None) };
         let Some(mut walker) = Walker::new(hw, layout, volume, body) else { return Ok(None) };
-        let directory = walker.stream(Kind::Directory, directory_pages, epoch)?;
-        let Ok(directory) = Directory::decode(&directory) else { return Ok(None) };
+        let directory = read_directory(&mut walker, directory_pages, epoch)?;
         let Some(layout) = with_capacity_of(hw, layout, &directory)? else { return Ok(None) };
         let at_table = walker.clone();
         let blocks = match read_table(&mut walker, table_pages, epoch, &layout) {
@@ -157,10 +156,7 @@ impl LastState {
         let Some(map) = Map::new(&layout, volume, directory, usize::MAX) else { return Ok(None) };
         let clock = trail.anchor.map_or(0, |anchor| anchor.clock);
         let mut replayed = Replayed::new(&layout, map, blocks, 0, clock, first);
-        replayed.run(hw, &mut walker, epoch)?;
-        let may_lack_one = replayed.clean.is_none() && !replayed.mirrored;
-        let lacks_one = may_lack_one && walker.lost_half()?.is_some();
-        walker.leave_if_unused();
+        let lost_half = replay(&mut replayed, hw, &mut walker, epoch)?;
         let followed = Followed {
             hw,
             layout: &layout,
@@ -176,7 +172,7 @@ impl LastState {
         let is_all = replayed.damage.is_none()
             && trail.log.is_none_or(|(_, last)| replayed.next_log > last)
             && replayed.clock >= committed
-            && !lacks_one
+            && lost_half.is_none()
             && (ended_well || followed.sign_of_newer()?.is_none());
         let Replayed { map, blocks, .. } = replayed;
         Ok(is_all.then_some(Self { map, capacity_pages: layout.capacity_pages, blocks }))

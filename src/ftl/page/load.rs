@@ -71,8 +71,7 @@ pub(super) fn load<H: FlashHardware>(hw: &H, anchor: &FoundAnchor, options: &Mou
     let unusable = |what: &str| Error::Unmountable(format!("its {what} cannot be"));
     let mut walker =
         Walker::new(hw, &layout, volume, stated.body).ok_or_else(|| unusable("checkpoint's place"))?;
-    let directory = walker.stream(Kind::Directory, stated.directory_pages, epoch)?;
-    let directory = Directory::decode(&directory).map_err(|error| Error::Unmountable(format!("{error}")))?;
+    let directory = read_directory(&mut walker, stated.directory_pages, epoch)?;
     let map = Map::new(&layout, volume, directory, options.cached_map_pages);
     let map = map.ok_or_else(|| unusable("directory"))?;
     let at_table = walker.clone();
@@ -92,7 +91,7 @@ pub(super) fn load<H: FlashHardware>(hw: &H, anchor: &FoundAnchor, options: &Mou
         walker.skip(Kind::Table, stated.table_pages, epoch)?;
     }
     let mut replayed = Replayed::new(&layout, map, blocks, stated.logical_len, stated.clock, stated.next_log);
-    replayed.run(hw, &mut walker, epoch)?;
+    let lost_half = replay(&mut replayed, hw, &mut walker, epoch)?;
     if replayed.snapshot_pages < u32::from(stated.snapshot_pages) {
         let number = stated.next_log + u64::from(replayed.snapshot_pages);
         return Err(Error::Unmountable(format!(
@@ -100,11 +99,32 @@ pub(super) fn load<H: FlashHardware>(hw: &H, anchor: &FoundAnchor, options: &Mou
             anchor.head.number, stated.snapshot_pages, stated.next_log
         )));
     }
+    let (pairs, next, damaged) = (walker.pairs.clone(), walker.next, walker.damaged.clone());
+    Ok(Loaded { anchor: anchor.clone(), layout, replayed, pairs, next, damaged, no_table, lost_half })
+}
+
+/// Replay the log from where `walker` is to its end; a block that cannot be read and may have held the last commit, and whether that
+/// is the block's own damage.
+pub(super) fn replay<H: FlashHardware>(
+    replayed: &mut Replayed,
+    hw: &H,
+    walker: &mut Walker<'_, H>,
+    epoch: u32,
+) -> Result<Option<(Block, bool)>> {
+    replayed.run(hw, walker, epoch)?;
     let may_lack_one = replayed.clean.is_none() && !replayed.mirrored;
     let lost_half = if may_lack_one { walker.lost_half()? } else { None };
     walker.leave_if_unused();
-    let (pairs, next, damaged) = (walker.pairs.clone(), walker.next, walker.damaged.clone());
-    Ok(Loaded { anchor: anchor.clone(), layout, replayed, pairs, next, damaged, no_table, lost_half })
+    Ok(lost_half)
+}
+
+pub(super) fn read_directory<H: FlashHardware>(
+    walker: &mut Walker<'_, H>,
+    pages: u32,
+    epoch: u32,
+) -> Result<Directory> {
+    let stream = walker.stream(Kind::Directory, pages, epoch)?;
+    Directory::decode(&stream).map_err(|error| Error::Unmountable(format!("{error}")))
 }
 
 pub(super) fn read_table<H: FlashHardware>(

@@ -1,14 +1,14 @@
 //! Mending a volume that mounts: what a repair asks for, each step as safe against a power cut as any write.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::PageVolume;
 use super::collect::read_summary;
 use super::log::Group;
-use super::verify::MapContent;
+use super::verify::{MapContent, damaged_anchors};
 use crate::error::Result;
-use crate::flash::{Block, FlashHardware, PageAddr};
+use crate::flash::{Block, FlashHardware};
 use crate::onflash::paged::tables::BlockState;
 
 impl<H: FlashHardware> PageVolume<H> {
@@ -80,18 +80,10 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// Erase the blocks of the zone that do not hold the newest anchor and are damaged.
     fn erase_damaged_anchors(&mut self) -> Result<()> {
-        let others: Vec<Block> =
-            self.good_zone_blocks().filter(|block| !self.zone.blocks.contains(block)).collect();
-        let mut damaged = Vec::new();
-        for block in others {
-            for page in 0..self.layout.pages_per_block {
-                let at = PageAddr { block, page };
-                if super::zone::read_anchor(&self.hw, at)?.is_err_and(|reading| !reading.is_vacant(page)) {
-                    damaged.push(block);
-                    break;
-                }
-            }
-        }
+        let damaged: BTreeSet<Block> =
+            damaged_anchors(&self.hw)?.iter().map(|anchor| anchor.at.block).collect();
+        let others = self.good_zone_blocks().filter(|block| !self.zone.blocks.contains(block));
+        let damaged: Vec<Block> = others.filter(|block| damaged.contains(block)).collect();
         self.erase_and_show_counts(&damaged)
     }
 }

@@ -1,7 +1,6 @@
 //! What a check needs to see of a mounted volume: every copy of its metadata, and where each page should lie.
 
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -104,7 +103,7 @@ pub fn damaged_anchors<H: FlashHardware>(hw: &H) -> Result<Vec<DamagedAnchor>> {
                     newest.insert(block, last);
                 }
                 Err(reading) if reading.is_vacant(at.page) => {}
-                Err(reading) => damaged.push((at, reason_of(&reading), last)),
+                Err(reading) => damaged.push((at, reading.reason(), last)),
             }
         }
     }
@@ -113,14 +112,6 @@ pub fn damaged_anchors<H: FlashHardware>(hw: &H) -> Result<Vec<DamagedAnchor>> {
         DamagedAnchor { at, reason, has_twin }
     };
     Ok(damaged.into_iter().map(twin).collect())
-}
-
-fn reason_of(reading: &Reading) -> String {
-    match reading {
-        Reading::Whole(head, _) => format!("it holds {}", head.kind.name()),
-        Reading::Not(error) => error.to_string(),
-        Reading::Unreadable(error) => error.to_string(),
-    }
 }
 
 impl<H: FlashHardware> PageVolume<H> {
@@ -266,7 +257,7 @@ impl<H: FlashHardware> PageVolume<H> {
                 *next = NextPair::of_payload(&payload).or(*next);
                 Ok(head)
             }
-            other => Err(reason_of(&other)),
+            other => Err(other.reason()),
         })
     }
 
@@ -277,6 +268,6 @@ impl<H: FlashHardware> PageVolume<H> {
             let wrong = head.expect(kind, self.volume, address).err();
             return Ok(wrong.map(|error| (at, error.to_string())));
         }
-        Ok(Some((at, reason_of(&reading))))
+        Ok(Some((at, reading.reason())))
     }
 }

@@ -132,7 +132,7 @@ impl ZoneSurvey {
         let end = offset(last) + hw.geometry().raw_block_size();
         let damaged = self.damaged.iter();
         let damaged: Vec<String> = damaged
-            .map(|(block, reading)| format!("{}: {}", block_place(hw, *block), reading.why_no_anchor()))
+            .map(|(block, reading)| format!("{}: {}", block_place(hw, *block), reading.reason()))
             .collect();
         let but = if damaged.is_empty() { "" } else { "; " };
         format!(
