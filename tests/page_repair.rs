@@ -416,6 +416,34 @@ fn what_is_left_in_the_anchor_zone_is_gone_after_one_repair() {
 }
 
 #[test]
+fn damage_in_a_row_in_the_anchor_zone_is_one_finding() {
+    let mut filled = Filled::new(64, 1);
+    filled.fill();
+    filled.volume.end().unwrap();
+    let mut chip = filled.volume.into_flash();
+    let block = (8 * PAGE) as usize;
+    // An erased page between, and one that is damaged otherwise.
+    chip.data_mut()[..block].fill(b'X');
+    chip.data_mut()[3 * PAGE as usize..4 * PAGE as usize].fill(0xFF);
+    chip.data_mut()[5 * PAGE as usize..][..4].copy_from_slice(b"NIMG");
+    let found = page::check(&chip, &mut |_, _| {}).unwrap();
+    let anchors = found.findings.iter().filter(|finding| finding.code == "anchor-damaged");
+    let messages: Vec<&str> =
+        anchors.map(|finding| finding.message.split(" damaged").next().unwrap()).collect();
+    assert_eq!(
+        messages,
+        [
+            "the anchors at block 0, pages 0 to 2 are",
+            "the anchor at block 0, page 4 is",
+            "the anchor at block 0, page 5 is",
+            "the anchors at block 0, pages 6 to 7 are",
+        ]
+    );
+    page::repair(&mut chip, &found, &mut |_, _| {}).unwrap();
+    assert!(page::check(&chip, &mut |_, _| {}).unwrap().findings.is_empty());
+}
+
+#[test]
 fn a_page_that_stays_damaged_is_counted_once_wherever_it_is_moved() {
     let mut filled = Filled::new(64, 1);
     filled.fill();

@@ -25,7 +25,7 @@
 //! # Findings on a page-mapped volume
 //! | code | severity | what | a repair |
 //! |---|---|---|---|
-//! | `anchor-damaged` | warning beside a whole one as new, else error | a page of the anchor zone | writes an anchor elsewhere, erases it |
+//! | `anchor-damaged` | warning beside a whole one as new, else error | a page of the anchor zone, or the first of several in a row | writes an anchor elsewhere, erases the block |
 //! | `no-usable-metadata` | error | no anchor leads to a checkpoint | rebuilds from the blocks |
 //! | `older-state` | error | what mounts is not the newest state | rebuilds from the blocks |
 //! | `read-only` | error | nothing more can be written | – |

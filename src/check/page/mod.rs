@@ -134,8 +134,16 @@ fn check_with<H: FlashHardware>(hw: &H, check_blocks: CheckBlocks<'_, H>) -> Res
 fn check_anchors<H: FlashHardware>(hw: &H, mounts: bool, findings: &mut Collector) -> Result<()> {
     for damaged in damaged_anchors(hw)? {
         let severity = if mounts && damaged.has_twin { Severity::Warning } else { Severity::Error };
-        let message = format!("the anchor at {} is damaged: {}", damaged.at, damaged.reason);
-        let finding = Finding::new("anchor-damaged", severity, message).at_page(hw, damaged.at);
+        let (at, reason) = (damaged.at, &damaged.reason);
+        let message = if damaged.last == at.page {
+            format!("the anchor at {at} is damaged: {reason}")
+        } else {
+            format!(
+                "the anchors at {}, pages {} to {} are damaged: {reason}",
+                at.block, at.page, damaged.last
+            )
+        };
+        let finding = Finding::new("anchor-damaged", severity, message).at_page(hw, at);
         findings.push(finding.mended_by(Remedy::ReplaceAnchor));
     }
     Ok(())

@@ -73,15 +73,23 @@ impl BlockContent {
     }
 }
 
-/// A page of the anchor zone that is neither an anchor nor erased.
+/// Pages of the anchor zone, one after the other, that are neither anchors nor erased, for the same reason.
 #[derive(Clone, Debug)]
 pub struct DamagedAnchor {
-    /// Where.
+    /// The first.
     pub at: PageAddr,
+    /// The last, in the same block.
+    pub last: u32,
     /// Why it is no anchor.
     pub reason: String,
     /// A whole anchor, as new or newer, is in another block.
     pub has_twin: bool,
+}
+
+impl DamagedAnchor {
+    fn goes_on(&self, at: PageAddr, reason: &str) -> bool {
+        self.at.block == at.block && self.last + 1 == at.page && self.reason == reason
+    }
 }
 
 /// The pages of the anchor zone that are damaged, also where no volume mounts.
@@ -90,26 +98,33 @@ pub struct DamagedAnchor {
 /// When the chip fails otherwise than by pages that cannot be read.
 pub fn damaged_anchors<H: FlashHardware>(hw: &H) -> Result<Vec<DamagedAnchor>> {
     let mut newest: BTreeMap<Block, u64> = BTreeMap::new();
-    let mut damaged = Vec::new();
+    // With the number of the last whole anchor before each.
+    let mut damaged: Vec<(DamagedAnchor, u64)> = Vec::new();
     for block in (0..zone_blocks(hw).min(hw.geometry().blocks())).map(Block) {
         if hw.is_bad(block)? {
             continue;
         }
-        let mut last = 0;
+        let mut before = 0;
         for at in hw.geometry().iter_pages(block) {
             match read_anchor(hw, at)? {
                 Ok(found) => {
-                    last = found.head.number;
-                    newest.insert(block, last);
+                    before = found.head.number;
+                    newest.insert(block, before);
                 }
                 Err(reading) if reading.is_vacant(at.page) => {}
-                Err(reading) => damaged.push((at, reading.reason(), last)),
+                Err(reading) => match (damaged.last_mut(), reading.reason()) {
+                    (Some((run, _)), reason) if run.goes_on(at, &reason) => run.last = at.page,
+                    (_, reason) => {
+                        let run = DamagedAnchor { at, last: at.page, reason, has_twin: false };
+                        damaged.push((run, before));
+                    }
+                },
             }
         }
     }
-    let twin = |(at, reason, before): (PageAddr, String, u64)| {
-        let has_twin = newest.iter().any(|(&block, &number)| block != at.block && number > before);
-        DamagedAnchor { at, reason, has_twin }
+    let twin = |(run, before): (DamagedAnchor, u64)| {
+        let has_twin = newest.iter().any(|(&block, &number)| block != run.at.block && number > before);
+        DamagedAnchor { has_twin, ..run }
     };
     Ok(damaged.into_iter().map(twin).collect())
 }
