@@ -303,6 +303,12 @@ impl Evidence {
         }
     }
 
+    /// The block whose summary proves the highest host clock to be committed, and that clock.
+    pub(super) fn proof(&self) -> Option<(Block, u64)> {
+        let clocks = self.closed.iter().map(|(&block, summary)| (block, summary.committed_clock));
+        clocks.max_by_key(|&(_, clock)| clock)
+    }
+
     /// Committed writes of the host of which no summary shows the page: each has a number of its own.
     pub(super) fn unaccounted(&self) -> u64 {
         let shown =

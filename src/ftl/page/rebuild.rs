@@ -282,8 +282,7 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// Summaries may prove less to be committed than the log has: the end of the session sees to it.
     fn take_over_proof(&mut self, evidence: &Evidence) {
-        let clocks = evidence.closed.iter().map(|(&block, summary)| (block, summary.committed_clock));
-        let (block, proven) = clocks.max_by_key(|&(_, clock)| clock).unzip();
+        let (block, proven) = evidence.proof().unzip();
         let proven = proven.unwrap_or(0);
         let stays = block.filter(|&block| self.blocks.state(block) == BlockState::Closed);
         let stamps =
@@ -293,12 +292,14 @@ impl<H: FlashHardware> PageVolume<H> {
         self.proof.unproven = unproven.max(u64::from(stays.is_none() && self.mapped_pages() > 0));
     }
 
-    /// The log and the block tables that this goes by are erased last, the newest ones after the others: if it is cut short, the
-    /// next rebuild goes by the same. Once the new checkpoint is in force, they are free.
+    /// The log, the block tables and the summary that this goes by are erased last, the newest ones after the others: if it is cut
+    /// short, the next rebuild goes by the same. Once the new checkpoint is in force, they are free.
     fn keep_until_rebuilt(&mut self, evidence: &Evidence) {
         let mut telling: Vec<(u32, Block)> =
             evidence.telling.iter().map(|(&block, &epoch)| (epoch, block)).collect();
         telling.sort_unstable();
+        // Without it, what is committed may not be known to be.
+        telling.extend(evidence.proof().map(|(block, _)| (u32::MAX, block)));
         for (_, block) in telling {
             if self.blocks.state(block) == BlockState::Free {
                 self.blocks.set_state(block, BlockState::Listed);
