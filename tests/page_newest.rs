@@ -8,9 +8,9 @@ mod paged;
 use std::cell::Cell;
 
 use nandimg::Result;
-use nandimg::flash::faults::{Cut, Faulty};
+use nandimg::flash::faults::{Cut, Faulty, LatentFault};
 use nandimg::flash::sim::SimFlash;
-use nandimg::flash::{Block, FlashError, FlashHardware, Geometry, PageAddr};
+use nandimg::flash::{Block, FlashError, FlashHardware, Geometry, Operation, PageAddr};
 use nandimg::ftl::Volume;
 use nandimg::ftl::page::{Mount, PageVolume};
 use nandimg::prng::SplitMix64;
@@ -123,17 +123,12 @@ fn recoveries_that_are_cut_in_the_anchor_zone_are_counted() {
     let zone = |chip: &Chip| chip.inner().erases()[..4].iter().sum::<u32>();
     for blocks in [40, 64] {
         let mut chip = formatted(geometry(512, 16, blocks), &[]);
-        let session = |chip: &mut Chip| -> Result<()> {
-            let mut volume = PageVolume::mount(chip, &Mount::default())?;
-            volume.write(0, &[7; 700])?;
-            volume.sync()
-        };
         for round in 0..40 {
             let before = zone(&chip);
             let cut = (0..200).find_map(|n| {
                 let mut chip = chip.clone();
                 chip.cut_power_after(n, Cut::NotDone);
-                let _ = session(&mut chip);
+                let _ = short_session(&mut chip);
                 let erased = chip.is_off() && zone(&chip) > before;
                 chip.restore_power();
                 erased.then_some(chip)
@@ -142,11 +137,74 @@ fn recoveries_that_are_cut_in_the_anchor_zone_are_counted() {
             chip = cut.unwrap_or_else(|| {
                 assert_eq!(round, 0);
                 chip.cut_power_after(12, Cut::Garbage);
-                session(&mut chip).expect_err("the power goes");
+                short_session(&mut chip).expect_err("the power goes");
                 chip.restore_power();
                 chip.clone()
             });
             assert_counted(&chip);
         }
     }
+}
+
+/// Blocks of the anchor zone fail, and the power goes again and again.
+#[test]
+fn an_anchor_is_left_whatever_fails_in_its_zone() {
+    let (mut cuts, mut read_only) = (0, 0);
+    // This one has made a difference.
+    for seed in (0..deep_or(8000, 200)).chain([151]) {
+        let mut rng = SplitMix64::new(seed);
+        let (page, pages, blocks) = [(512, 16, 64), (256, 8, 64), (512, 16, 40)][rng.below(3) as usize];
+        let mut chip = filled(geometry(page, pages, blocks), rng.below(4));
+        for round in 0..12 {
+            let _replay = Replay(format!("seed {seed}, round {round}"));
+            let whole = {
+                let mut chip = chip.clone();
+                let before = chip.operations();
+                let _ = short_session(&mut chip);
+                chip.operations() - before
+            };
+            let cut = match rng.below(6) {
+                0 => Cut::Garbage,
+                1 => Cut::Unreadable,
+                2 => Cut::Done,
+                _ => Cut::NotDone,
+            };
+            // Mostly where the zone is written.
+            let late = whole * 3 / 4 - rng.below(whole / 2 + 1) / 2;
+            let n = if rng.below(4) > 0 { late } else { rng.below(whole + 1) };
+            if seed % 4 == 3 && rng.below(8) == 0 {
+                let block = rng.below(4) as u32;
+                let on = if rng.below(2) == 0 { Operation::Erase } else { Operation::Program };
+                chip.latent_mut().add(LatentFault { block, on, after: 0 });
+            }
+            chip.cut_power_after(n, cut);
+            let _ = short_session(&mut chip);
+            cuts += u32::from(chip.is_off());
+            chip.restore_power();
+            let volume = mount(chip.clone());
+            read_only += u32::from(volume.read_only().is_some());
+            assert!(!volume.is_older_state(), "{:?}", volume.fallback());
+        }
+    }
+    assert!(cuts > 1000, "{cuts}");
+    println!("{cuts} cuts, {read_only} volumes that became read-only");
+}
+
+/// A volume after so many sessions that ended well.
+fn filled(geometry: Geometry, sessions: u64) -> Chip {
+    let mut chip = formatted(geometry, &[]);
+    for session in 0..sessions {
+        let mut volume = mount(chip);
+        let len = (volume.capacity() / 3).min(60_000);
+        volume.write(session * 512, &vec![session as u8; len as usize]).unwrap();
+        volume.end().unwrap();
+        chip = volume.into_flash();
+    }
+    chip
+}
+
+fn short_session(chip: &mut Chip) -> Result<()> {
+    let mut volume = PageVolume::mount(chip, &Mount::default())?;
+    volume.write(0, &[7; 700])?;
+    volume.sync()
 }

@@ -16,7 +16,7 @@ use crate::onflash::paged::tables::{BlockTable, decode_chunk};
 pub(super) struct Unanchored {
     /// Erase counts of the blocks of the zone, the highest that any of them states.
     erases: Vec<u32>,
-    /// Where one stands that states all of them: while no later one is there, it is needed.
+    /// Where the tables stand that may state the highest: while no later one is there, they are needed.
     holding: BTreeSet<Block>,
 }
 
@@ -31,16 +31,17 @@ impl Unanchored {
         self.holding.contains(&block)
     }
 
-    /// A later recovery counts on from what an earlier one states, so the latest states the most of every block.
-    fn note(&mut self, erases: Vec<u32>, block: Block) {
-        let knows_more = erases.iter().enumerate().any(|(i, &n)| n > self.erases(Block(i as u32)));
-        if knows_more {
-            self.erases = erases;
-            self.holding.clear();
-        } else if erases != self.erases {
-            return;
+    /// A later recovery counts on from what an earlier one states, but for blocks that failed.
+    fn note(&mut self, erases: &[u32], block: Block) {
+        self.erases.resize(self.erases.len().max(erases.len()), 0);
+        let mut tells = false;
+        for (known, &stated) in self.erases.iter_mut().zip(erases) {
+            tells |= stated >= *known;
+            *known = stated.max(*known);
         }
-        self.holding.insert(block);
+        if tells {
+            self.holding.insert(block);
+        }
     }
 }
 
@@ -57,7 +58,8 @@ impl<H: FlashHardware> PageVolume<H> {
                 if head.kind == Kind::Table && head.number == 0 {
                     let rows = decode_chunk(&payload).and_then(BlockTable::first_rows).unwrap_or_default();
                     let zone = rows.iter().take(self.layout.zone_blocks as usize);
-                    found.note(zone.map(|row| row.erases).collect(), block);
+                    let erases: Vec<u32> = zone.map(|row| row.erases).collect();
+                    found.note(&erases, block);
                     break;
                 }
             }

@@ -275,28 +275,47 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// Write the anchor into two other blocks, one after the other: the one before it stays until this one is durable.
     fn anchor_into_other_blocks(&mut self, payload: &[u8], sequence: u64) -> Result<()> {
-        let mut planned = core::mem::take(&mut self.zone.planned);
-        let mut written: Vec<Block> = Vec::new();
+        let mut written = Vec::new();
         while written.len() < 2 {
-            let next = if planned.is_empty() { None } else { Some(planned.remove(0)) };
-            let block = match next {
-                Some(block) => block,
-                None => {
-                    let good = self.zone_blocks_but(&written);
-                    let Some(&block) = good.first() else { return Err(self.too_few_anchor_blocks()) };
-                    self.announce_erase(block);
-                    block
-                }
-            };
-            if self.erase_or_retire(block)?
-                && self.program_anchor(PageAddr { block, page: 0 }, payload, sequence)?
-            {
-                self.hw.sync()?;
-                written.push(block);
-            }
+            self.anchor_into_one_more(&mut written, payload, sequence)?;
         }
         self.zone = Zone { blocks: written, next: 1, ..Zone::default() };
         Ok(())
+    }
+
+    /// Write the anchor into a block that is not among those it is `written` to; into none if the block fails.
+    fn anchor_into_one_more(
+        &mut self,
+        written: &mut Vec<Block>,
+        payload: &[u8],
+        sequence: u64,
+    ) -> Result<()> {
+        let block = if self.zone.planned.is_empty() {
+            let good = self.zone_blocks_but(written);
+            let Some(&block) = good.first() else { return Err(self.too_few_anchor_blocks()) };
+            self.announce_erase(block);
+            block
+        } else {
+            self.zone.planned.remove(0)
+        };
+        if written.is_empty() && self.holds_the_only_anchor(block) {
+            return Err(self.too_few_anchor_blocks());
+        }
+        if self.erase_or_retire(block)?
+            && self.program_anchor(PageAddr { block, page: 0 }, payload, sequence)?
+        {
+            self.hw.sync()?;
+            written.push(block);
+            self.zone.previous.clear();
+        }
+        Ok(())
+    }
+
+    /// Blocks that have turned out bad count for nothing.
+    fn holds_the_only_anchor(&self, block: Block) -> bool {
+        let is_good = |block: Block| self.blocks.state(block) == BlockState::Zone;
+        let mut others = self.zone.blocks.iter().filter(|&&other| other != block);
+        self.zone.blocks.contains(&block) && !others.any(|&other| is_good(other))
     }
 
     /// Those that hold the newest anchor last, and before them those with the one before, where the newest stands in one alone;
@@ -316,9 +335,23 @@ impl<H: FlashHardware> PageVolume<H> {
         if self.zone.blocks.len() >= 2 {
             return Ok(());
         }
-        self.plan_zone()?;
+        if self.good_zone_blocks().count() < 2 {
+            return Err(self.too_few_anchor_blocks());
+        }
         let (payload, sequence) = (self.anchor.encode(), self.sequence);
-        self.anchor_into_other_blocks(&payload, sequence)
+        let mut written = Vec::new();
+        while written.len() < 2 {
+            let next = self.zone_blocks_but(&written).first().copied();
+            if !written.is_empty() && !next.is_some_and(|block| self.erase_shows(block)) {
+                // It stands in two by now. Nothing would tell of this erase; the checkpoint that follows will have counted it.
+                written.append(&mut self.zone.blocks);
+                self.zone = Zone { blocks: written, next: 1, in_doubt: true, ..Zone::default() };
+                return Ok(());
+            }
+            self.anchor_into_one_more(&mut written, &payload, sequence)?;
+        }
+        self.zone = Zone { blocks: written, next: 1, ..Zone::default() };
+        Ok(())
     }
 
     pub(super) fn too_few_anchor_blocks(&self) -> Error {
