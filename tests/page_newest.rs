@@ -146,6 +146,49 @@ fn recoveries_that_are_cut_in_the_anchor_zone_are_counted() {
     }
 }
 
+/// Every two recoveries in a row that are cut short right after an erase, where a checkpoint takes several pairs.
+#[test]
+fn two_recoveries_are_counted_however_many_blocks_they_take() {
+    for (geometry, sessions) in [
+        (geometry(256, 8, 512), 0),
+        (geometry(512, 8, 256), 0),
+        (geometry(256, 8, 512), 2),
+        (geometry(512, 16, 64), 1),
+    ] {
+        let mut chip = filled(geometry, sessions);
+        chip.cut_power_after(12, Cut::NotDone);
+        short_session(&mut chip).expect_err("the power goes");
+        chip.restore_power();
+        for chip in after_each_erase(&chip) {
+            let seconds = after_each_erase(&chip);
+            assert!(!seconds.is_empty());
+            seconds.iter().for_each(assert_counted);
+        }
+    }
+}
+
+/// What a session that is cut short leaves, right after each of its erases.
+fn after_each_erase(chip: &Chip) -> Vec<Chip> {
+    let mut found = Vec::new();
+    let mut erases = chip.inner().erases().iter().sum::<u32>();
+    for n in 1.. {
+        let mut chip = chip.clone();
+        chip.cut_power_after(n, Cut::NotDone);
+        let _ = short_session(&mut chip);
+        let is_over = !chip.is_off();
+        chip.restore_power();
+        let now = chip.inner().erases().iter().sum();
+        if is_over {
+            break;
+        }
+        if now > erases {
+            erases = now;
+            found.push(chip);
+        }
+    }
+    found
+}
+
 /// Blocks of the anchor zone fail, and the power goes again and again.
 #[test]
 fn an_anchor_is_left_whatever_fails_in_its_zone() {

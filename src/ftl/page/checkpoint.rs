@@ -310,7 +310,7 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     /// The most pages that directory and block table take now.
-    fn body_pages(&self) -> u32 {
+    pub(super) fn body_pages(&self) -> u32 {
         let chunk = chunk_len(self.layout.page_size);
         let pairs =
             self.chain.pairs.len() + self.chain.upcoming.len() + self.layout.checkpoint_pairs() as usize;

@@ -35,7 +35,7 @@ impl Reading {
         match self {
             Self::Whole(head, _) => format!("it holds {}", head.kind.name()),
             Self::Not(error) => error.to_string(),
-            Self::Unreadable(error) => error.to_string(),
+            Self::Unreadable(_) => "it cannot be read".to_string(),
         }
     }
 

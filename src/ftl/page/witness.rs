@@ -10,7 +10,8 @@ use crate::flash::{Block, FlashHardware, PageAddr};
 use crate::onflash::paged::head::Kind;
 use crate::onflash::paged::tables::BlockState;
 
-/// Free blocks that show their counts at a clean end: as many as four recoveries in a row take before each leaves a block table.
+/// Free blocks that show their counts at a clean end, at the least: as many as four recoveries in a row take where a checkpoint fits
+/// one pair.
 const SHOWING: usize = 8;
 
 impl<H: FlashHardware> PageVolume<H> {
@@ -38,18 +39,21 @@ impl<H: FlashHardware> PageVolume<H> {
                 silent.push(block);
             }
         }
+        // Two recoveries in a row take no more, however many pairs a checkpoint fills.
+        let pairs = (self.body_pages() + 1).div_ceil(self.layout.pages_per_block);
+        let wanted = SHOWING.max(4 * pairs as usize);
         let mut showing = 0;
         // Those that were never used show nothing, and are the least worn.
         let used = self.blocks.free().range((1, Block(0))..).map(|&(_, block)| block);
         let unused = self.blocks.free().range(..(1, Block(0))).map(|&(_, block)| block);
         let mut others: Vec<Block> = Vec::new();
-        for block in used.take(2 * SHOWING) {
+        for block in used.take(2 * wanted) {
             match self.shows_its_count(block)? {
                 true => showing += 1,
                 false => others.push(block),
             }
         }
-        silent.extend(unused.chain(others).take(SHOWING.saturating_sub(showing)));
+        silent.extend(unused.chain(others).take(wanted.saturating_sub(showing)));
         self.erase_and_show_counts(&silent)
     }
 

@@ -49,8 +49,10 @@ pub(super) fn read_anchor<H: FlashHardware + ?Sized>(
 ) -> Result<core::result::Result<FoundAnchor, Reading>> {
     let address = at.block.0 * hw.geometry().pages_per_block() + at.page;
     Ok(match read_metadata(hw, at)? {
-        Reading::Whole(head, payload) if head.kind == Kind::Anchor && head.address == address => {
-            match Anchor::decode(&payload) {
+        Reading::Whole(head, payload) if head.kind == Kind::Anchor => {
+            let decoded =
+                head.expect(Kind::Anchor, head.volume, address).and_then(|()| Anchor::decode(&payload));
+            match decoded {
                 Ok(_) if head.number >= LAST_NUMBER || head.epoch != head.number as u32 => {
                     Err(Reading::Not(PageError::Malformed("sequence number")))
                 }
