@@ -238,6 +238,9 @@ impl<H: FlashHardware> PageVolume<H> {
             if may_be_erased && self.own_count(block)?.is_none() {
                 self.blocks.count_erase(block);
             }
+            if self.blocks.state(block) == BlockState::Zone && self.session == Session::Unclean {
+                self.count_replacements(block)?;
+            }
             let holds_something = matches!(
                 self.blocks.state(block),
                 BlockState::Closed | BlockState::Listed | BlockState::Chain
@@ -259,8 +262,19 @@ impl<H: FlashHardware> PageVolume<H> {
         }
         Ok(())
     }
-}
 
+    /// Where `failed` failed in a session that was cut short, another block of the zone was erased in its place: one that shows no
+    /// count, if the power went before the anchor was there.
+    fn count_replacements(&mut self, failed: Block) -> Result<()> {
+        let others: Vec<Block> = self.good_zone_blocks().filter(|&block| block != failed).collect();
+        for block in others {
+            if self.own_count(block)?.is_none() {
+                self.blocks.count_erase(block);
+            }
+        }
+        Ok(())
+    }
+}
 /// Where the newest anchor lies, and whether another may be put behind it.
 fn zone_of(survey: &ZoneSurvey, anchor: &FoundAnchor) -> Zone {
     let holding = survey.newest.iter().filter(|(found, _)| found.head.number == anchor.head.number);
