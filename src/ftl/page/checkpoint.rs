@@ -219,8 +219,8 @@ impl<H: FlashHardware> PageVolume<H> {
         let last = pages.len() - 1;
         for (i, page) in pages.iter().enumerate() {
             let commit = if i == last { flags::COMMIT } else { 0 };
-            let flags = flags::SNAPSHOT | self.mirrored_flag() | commit;
-            let head = ChainPage { flags, ..self.body_page(Kind::Log, self.log.next) };
+            let body = self.body_page(Kind::Log, self.log.next);
+            let head = ChainPage { flags: body.flags | flags::SNAPSHOT | commit, ..body };
             let clocks = (self.clock_of_checkpoint(), self.clock_of_checkpoint());
             self.append_to_chain(head, Copies::Both, &|next| encode_page(next, clocks, &[], page))?;
             self.log.next += 1;
@@ -296,7 +296,7 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     fn body_page(&self, kind: Kind, number: u64) -> ChainPage {
-        ChainPage { kind, flags: 0, epoch: (self.sequence + 1) as u32, number }
+        ChainPage { kind, flags: self.mirrored_flag(), epoch: (self.sequence + 1) as u32, number }
     }
 
     /// Which pairs hold map pages.

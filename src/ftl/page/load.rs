@@ -112,8 +112,7 @@ pub(super) fn replay<H: FlashHardware>(
     epoch: u32,
 ) -> Result<Option<(Block, bool)>> {
     replayed.run(hw, walker, epoch)?;
-    let may_lack_one = replayed.clean.is_none() && !replayed.mirrored;
-    let lost_half = if may_lack_one { walker.lost_half()? } else { None };
+    let lost_half = if replayed.clean.is_none() { walker.lost_half()? } else { None };
     walker.leave_if_unused();
     Ok(lost_half)
 }

@@ -172,7 +172,7 @@ impl Choice {
         given_up: Option<u64>,
         data: &mut [u8],
     ) -> Result<Left> {
-        let mut newer = None;
+        let mut missing: Vec<(PageAddr, u32)> = Vec::new();
         for version in evidence.versions.get(&logical).into_iter().flat_map(|all| newest_first(all)) {
             let at = layout.page_addr(version.page);
             if version.stamp > evidence.committed {
@@ -185,13 +185,16 @@ impl Choice {
             }
             let whole = is_whole(hw, layout, version, data)?;
             if whole || version.by_summary {
+                // Where it was moved from, or on the way, it was no newer.
+                let newer = missing.into_iter().find(|&(_, crc)| crc != version.crc).map(|(at, _)| at);
                 return Ok(Left { found: Some((version, whole)), newer, is_lost: false });
             }
             // Its block has been erased since, or it is damaged: which, the blocks do not tell.
             let may_count = evidence.last.as_ref().is_none_or(|last| last.may_hold(at.block));
             let reused = evidence.closed.contains_key(&at.block);
-            newer = newer.or((may_count && !reused).then_some(at));
+            missing.extend((may_count && !reused).then_some((at, version.crc)));
         }
+        let newer = missing.first().map(|&(at, _)| at);
         Ok(Left { found: None, newer, is_lost: false })
     }
 

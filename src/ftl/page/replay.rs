@@ -48,8 +48,6 @@ pub(super) struct Replayed {
     pub(super) damage: Option<String>,
     /// A torn page ends it.
     pub(super) torn: bool,
-    /// No page of the session that ends it has no twin.
-    pub(super) mirrored: bool,
     /// There is something of a later checkpoint behind it.
     pub(super) newer: bool,
     /// Blocks of which the last group took the last page that counts: it may have been torn, and be gone at the next mount.
@@ -85,7 +83,6 @@ impl Replayed {
             clean_twice: false,
             damage: None,
             torn: false,
-            mirrored: false,
             newer: false,
             emptied_last: BTreeSet::new(),
             layout: *layout,
@@ -190,7 +187,6 @@ impl Replayed {
         group: &mut Group,
     ) -> Result<()> {
         group.push(page.records);
-        self.mirrored = head.flags & flags::MIRRORED != 0;
         self.snapshot_pages += u32::from(head.flags & flags::SNAPSHOT != 0);
         if head.flags & flags::COMMIT == 0 {
             return Ok(());

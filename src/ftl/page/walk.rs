@@ -23,6 +23,8 @@ pub(super) struct Walker<'a, H: ?Sized> {
     pub(super) slot: u32,
     /// The pair that the pages of this one name.
     pub(super) next: Option<Pair>,
+    /// The session that wrote the last page that was found gives each page a twin.
+    mirrored: bool,
     /// Pairs that were seen, in order.
     pub(super) pairs: Vec<Pair>,
     /// Copies that are not whole beside one that is.
@@ -38,6 +40,7 @@ impl<H: ?Sized> Clone for Walker<'_, H> {
             pair: self.pair,
             slot: self.slot,
             next: self.next,
+            mirrored: self.mirrored,
             pairs: self.pairs.clone(),
             damaged: self.damaged.clone(),
         }
@@ -55,7 +58,17 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
         let pair = as_pair(layout, NextPair(a, b))?;
         let pairs = Vec::from([pair]);
         let inside = slot < layout.pages_per_block;
-        inside.then_some(Self { hw, layout, volume, pair, slot, next: None, pairs, damaged: Vec::new() })
+        inside.then_some(Self {
+            hw,
+            layout,
+            volume,
+            pair,
+            slot,
+            next: None,
+            mirrored: false,
+            pairs,
+            damaged: Vec::new(),
+        })
     }
 
     fn places(&self) -> [PageAddr; 2] {
@@ -68,7 +81,9 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
         Ok((at, read_metadata(self.hw, at)?))
     }
 
-    fn note_next(&mut self, payload: &[u8]) {
+    /// What a page of the chain says of those after it.
+    fn note(&mut self, head: &Head, payload: &[u8]) {
+        self.mirrored = head.flags & flags::MIRRORED != 0;
         let next = NextPair::of_payload(payload).filter(|next| next.0 != NO_BLOCK);
         self.next = next.and_then(|next| as_pair(self.layout, next)).or(self.next);
     }
@@ -96,6 +111,9 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
     /// A block that cannot be read and may have held one more page of the log, alone: where the log ends in its pair, and whether
     /// that is certain to be the block's damage. A block whose erase was cut short cannot be told from it.
     pub(super) fn lost_half(&self) -> Result<Option<(Block, bool)>> {
+        if self.mirrored {
+            return Ok(None);
+        }
         let at_start = self.slot == 0;
         let begun = if at_start { self.pairs.iter().rev().nth(1) } else { Some(&self.pair) };
         for &block in begun.into_iter().flatten() {
@@ -137,7 +155,7 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
                     let address = self.layout.address(at).0;
                     match head.expect(kind, self.volume, address) {
                         Ok(()) if head.number == number && head.epoch == epoch => {
-                            self.note_next(&payload);
+                            self.note(&head, &payload);
                             let chunk = decode_chunk(&payload).unwrap_or_default().to_vec();
                             if !reasons.is_empty() {
                                 let first = self.places()[0];
@@ -261,7 +279,7 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
             return None;
         }
         let page = LogPage::decode(&payload).ok()?;
-        self.note_next(&payload);
+        self.note(&head, &payload);
         slot.pages.push((head, page));
         Some((head.number, head.flags & flags::SINGLE != 0))
     }

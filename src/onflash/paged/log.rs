@@ -18,7 +18,7 @@ pub mod flags {
     /// The page belongs to the checkpoint: it says where pages lie that the map on flash does not know yet, and the block table
     /// counts them already.
     pub const SNAPSHOT: u8 = 4;
-    /// No page of this session has no twin.
+    /// No log page of this session has no twin. Pages of a checkpoint say so, too: no log page may have followed yet.
     pub const MIRRORED: u8 = 8;
 }
 
