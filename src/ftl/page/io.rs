@@ -39,12 +39,19 @@ impl Reading {
         }
     }
 
-    /// The content, if it is a page of `kind` that `volume` wrote at `address`.
-    pub(super) fn of(self, kind: Kind, volume: u32, address: u32) -> Option<(Head, Vec<u8>)> {
+    /// The content, if it is a page that `volume` wrote at `address`.
+    pub(super) fn written_by(self, volume: u32, address: u32) -> Option<(Head, Vec<u8>)> {
         match self {
-            Self::Whole(head, payload) if head.expect(kind, volume, address).is_ok() => Some((head, payload)),
+            Self::Whole(head, payload) if (head.volume, head.address) == (volume, address) => {
+                Some((head, payload))
+            }
             _ => None,
         }
+    }
+
+    /// The same, if it is a page of `kind`.
+    pub(super) fn of(self, kind: Kind, volume: u32, address: u32) -> Option<(Head, Vec<u8>)> {
+        self.written_by(volume, address).filter(|(head, _)| head.kind == kind)
     }
 }
 

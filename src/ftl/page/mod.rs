@@ -31,6 +31,7 @@ mod map;
 mod mend;
 mod mount;
 mod newer;
+mod of_anchor;
 mod place;
 mod read;
 mod rebuild;

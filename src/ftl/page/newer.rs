@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 
 use super::chain::Pair;
-use super::io::{Reading, block_place, fingerprint, place, read_metadata};
+use super::io::{block_place, fingerprint, place, read_metadata};
 use super::layout::Layout;
 use super::replay::CleanEnd;
 use crate::error::Result;
@@ -142,13 +142,7 @@ impl<H: FlashHardware> Followed<'_, H> {
 
     /// The head of a page that this volume wrote there.
     fn head(&self, at: PageAddr) -> Result<Option<Head>> {
-        Ok(match read_metadata(self.hw, at)? {
-            Reading::Whole(head, _)
-                if head.volume == self.volume && head.address == self.layout.address(at).0 =>
-            {
-                Some(head)
-            }
-            _ => None,
-        })
+        let page = read_metadata(self.hw, at)?.written_by(self.volume, self.layout.address(at).0);
+        Ok(page.map(|(head, _)| head))
     }
 }

@@ -4,7 +4,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::collect::read_summary;
-use super::io::{Reading, fingerprint, read_metadata};
+use super::io::{fingerprint, read_metadata};
 use super::log::{Group, encode_group};
 use super::place::{Announced, Proof};
 use super::unanchored::Unanchored;
@@ -236,12 +236,8 @@ impl<H: FlashHardware> PageVolume<H> {
         let last = PageAddr { block, page: self.layout.data_pages() };
         let mut own = None;
         for at in [first, last] {
-            if let Reading::Whole(head, _) = read_metadata(&self.hw, at)?
-                && head.volume == self.volume
-                && head.address == self.layout.address(at).0
-            {
-                own = own.max(Some(head.erases));
-            }
+            let page = read_metadata(&self.hw, at)?.written_by(self.volume, self.layout.address(at).0);
+            own = own.max(page.map(|(head, _)| head.erases));
         }
         Ok(own)
     }

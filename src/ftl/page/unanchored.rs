@@ -5,10 +5,10 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::PageVolume;
-use super::io::{Reading, read_metadata};
+use super::io::read_metadata;
 use crate::error::Result;
 use crate::flash::{Block, FlashHardware, PageAddr};
-use crate::onflash::paged::head::{Head, Kind};
+use crate::onflash::paged::head::Kind;
 use crate::onflash::paged::tables::{BlockTable, decode_chunk};
 
 /// What these tables say.
@@ -51,10 +51,13 @@ impl<H: FlashHardware> PageVolume<H> {
     /// # Errors
     /// When the chip fails otherwise than by pages that cannot be read.
     pub(super) fn find_unanchored(&self) -> Result<Unanchored> {
+        let epoch = (self.sequence + 1) as u32;
         let mut found = Unanchored::default();
         for block in self.blocks.iter().skip(self.layout.zone_blocks as usize) {
             for page in 0..self.layout.pages_per_block {
-                let Some((head, payload)) = self.of_next_checkpoint(PageAddr { block, page })? else { break };
+                let at = PageAddr { block, page };
+                let page = read_metadata(&self.hw, at)?.written_by(self.volume, self.layout.address(at).0);
+                let Some((head, payload)) = page.filter(|(head, _)| head.epoch == epoch) else { break };
                 if head.kind == Kind::Table && head.number == 0 {
                     let rows = decode_chunk(&payload).and_then(BlockTable::first_rows).unwrap_or_default();
                     let zone = rows.iter().take(self.layout.zone_blocks as usize);
@@ -65,18 +68,5 @@ impl<H: FlashHardware> PageVolume<H> {
             }
         }
         Ok(found)
-    }
-
-    fn of_next_checkpoint(&self, at: PageAddr) -> Result<Option<(Head, Vec<u8>)>> {
-        let epoch = (self.sequence + 1) as u32;
-        Ok(match read_metadata(&self.hw, at)? {
-            Reading::Whole(head, payload)
-                if (head.volume, head.epoch) == (self.volume, epoch)
-                    && head.address == self.layout.address(at).0 =>
-            {
-                Some((head, payload))
-            }
-            _ => None,
-        })
     }
 }

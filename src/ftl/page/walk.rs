@@ -270,10 +270,7 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
         slot: &mut LogSlot,
     ) -> Option<(u64, bool)> {
         slot.erased &= reading.is_erased();
-        let Reading::Whole(head, payload) = reading else { return None };
-        if head.volume != self.volume || head.address != self.layout.address(at).0 {
-            return None;
-        }
+        let (head, payload) = reading.written_by(self.volume, self.layout.address(at).0)?;
         slot.newer |= head.epoch > epoch;
         if head.kind != Kind::Log || head.epoch != epoch {
             return None;

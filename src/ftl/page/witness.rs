@@ -12,7 +12,7 @@ use crate::onflash::paged::tables::BlockState;
 
 /// Free blocks that show their counts at a clean end, at the least: as many as four recoveries in a row take where a checkpoint fits
 /// one pair.
-const SHOWING: usize = 8;
+const LEAST_SHOWING: usize = 8;
 
 impl<H: FlashHardware> PageVolume<H> {
     /// See that the next pair does not look erased: so it shows when it is, by the next session as it begins. Whether one did, and
@@ -41,7 +41,7 @@ impl<H: FlashHardware> PageVolume<H> {
         }
         // Two recoveries in a row take no more, however many pairs a checkpoint fills.
         let pairs = (self.body_pages() + 1).div_ceil(self.layout.pages_per_block);
-        let wanted = SHOWING.max(4 * pairs as usize);
+        let wanted = LEAST_SHOWING.max(4 * pairs as usize);
         let mut showing = 0;
         // Those that were never used show nothing, and are the least worn.
         let used = self.blocks.free().range((1, Block(0))..).map(|&(_, block)| block);

@@ -9,7 +9,6 @@ use alloc::vec::Vec;
 
 use super::PageVolume;
 use super::io::{Reading, block_place, read_metadata};
-use super::layout::Layout;
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashHardware, PageAddr};
 use crate::onflash::paged::anchor::Anchor;
@@ -211,16 +210,19 @@ impl<H: FlashHardware> PageVolume<H> {
     /// Blocks of the zone that can be used.
     pub(super) fn good_zone_blocks(&self) -> impl Iterator<Item = Block> {
         let zone = (0..self.layout.zone_blocks).map(Block);
-        zone.filter(|&block| self.blocks.state(block) == BlockState::Zone)
+        zone.filter(|&block| self.is_good_zone_block(block))
+    }
+
+    fn is_good_zone_block(&self, block: Block) -> bool {
+        self.blocks.state(block) == BlockState::Zone
     }
 
     /// Whether the next anchor goes into other blocks.
     pub(super) fn zone_turns_over(&self) -> bool {
         let zone = &self.zone;
-        let good = |&block: &Block| self.blocks.state(block) == BlockState::Zone;
         zone.in_doubt
             || zone.next >= self.layout.pages_per_block
-            || zone.blocks.iter().filter(|block| good(block)).count() < 2
+            || zone.blocks.iter().filter(|&&block| self.is_good_zone_block(block)).count() < 2
     }
 
     /// The blocks that the next anchor goes into when the zone turns over.
@@ -259,7 +261,7 @@ impl<H: FlashHardware> PageVolume<H> {
         if !self.zone_turns_over() && self.append_anchor(&payload, sequence)? {
             return Ok(());
         }
-        self.anchor_into_other_blocks(&payload, sequence)
+        self.anchor_into_other_blocks(&payload, sequence, false)
     }
 
     /// Write the anchor behind the one before it; `false` where a block fails.
@@ -275,13 +277,21 @@ impl<H: FlashHardware> PageVolume<H> {
         Ok(true)
     }
 
-    /// Write the anchor into two other blocks, one after the other: the one before it stays until this one is durable.
-    fn anchor_into_other_blocks(&mut self, payload: &[u8], sequence: u64) -> Result<()> {
-        let mut written = Vec::new();
+    /// Write the anchor into two other blocks, one after the other: the one before it stays until this one is durable. One that
+    /// `stands` in a block already is copied to another alone where nothing would tell of the second erase: the checkpoint that
+    /// follows will have counted it.
+    fn anchor_into_other_blocks(&mut self, payload: &[u8], sequence: u64, stands: bool) -> Result<()> {
+        let (mut written, mut in_doubt) = (Vec::new(), false);
         while written.len() < 2 {
+            let next = || self.zone_blocks_but(&written).first().copied();
+            if stands && written.len() == 1 && !next().is_some_and(|block| self.erase_shows(block)) {
+                written.append(&mut self.zone.blocks);
+                in_doubt = true;
+                break;
+            }
             self.anchor_into_one_more(&mut written, payload, sequence)?;
         }
-        self.zone = Zone { blocks: written, next: 1, ..Zone::default() };
+        self.zone = Zone { blocks: written, next: 1, in_doubt, ..Zone::default() };
         Ok(())
     }
 
@@ -315,9 +325,8 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// Blocks that have turned out bad count for nothing.
     fn holds_the_only_anchor(&self, block: Block) -> bool {
-        let is_good = |block: Block| self.blocks.state(block) == BlockState::Zone;
         let mut others = self.zone.blocks.iter().filter(|&&other| other != block);
-        self.zone.blocks.contains(&block) && !others.any(|&other| is_good(other))
+        self.zone.blocks.contains(&block) && !others.any(|&other| self.is_good_zone_block(other))
     }
 
     /// Those that hold the newest anchor last, and before them those with the one before, where the newest stands in one alone;
@@ -340,20 +349,8 @@ impl<H: FlashHardware> PageVolume<H> {
         if self.good_zone_blocks().count() < 2 {
             return Err(self.too_few_anchor_blocks());
         }
-        let (payload, sequence) = (self.anchor.encode(), self.sequence);
-        let mut written = Vec::new();
-        while written.len() < 2 {
-            let next = self.zone_blocks_but(&written).first().copied();
-            if !written.is_empty() && !next.is_some_and(|block| self.erase_shows(block)) {
-                // It stands in two by now. Nothing would tell of this erase; the checkpoint that follows will have counted it.
-                written.append(&mut self.zone.blocks);
-                self.zone = Zone { blocks: written, next: 1, in_doubt: true, ..Zone::default() };
-                return Ok(());
-            }
-            self.anchor_into_one_more(&mut written, &payload, sequence)?;
-        }
-        self.zone = Zone { blocks: written, next: 1, ..Zone::default() };
-        Ok(())
+        let payload = self.anchor.encode();
+        self.anchor_into_other_blocks(&payload, self.sequence, true)
     }
 
     pub(super) fn too_few_anchor_blocks(&self) -> Error {
@@ -377,64 +374,5 @@ impl<H: FlashHardware> PageVolume<H> {
         let bytes = seal(&head, payload, self.layout.page_size as usize);
         let programmed = self.hw.program(at, &bytes);
         self.or_bad(at.block, programmed)
-    }
-}
-
-impl Layout {
-    /// What keeps an anchor from being that of a volume on a chip of this geometry, as a sentence.
-    pub(super) fn of_anchor(
-        anchor: &Anchor,
-        geometry: &crate::flash::Geometry,
-    ) -> core::result::Result<Self, Error> {
-        use crate::onflash::paged::anchor::{INCOMPATIBLE, VERSION};
-        if anchor.version != VERSION {
-            return Err(Error::Unsupported(format!(
-                "the volume has version {} of the page-mapped format, and this is made for version {VERSION}",
-                anchor.version
-            )));
-        }
-        let unknown = anchor.incompatible & !INCOMPATIBLE;
-        if unknown != 0 {
-            return Err(Error::Unsupported(format!(
-                "the volume uses features that are not known here: incompatible bit {} (bits {unknown:#x})",
-                unknown.trailing_zeros()
-            )));
-        }
-        for (name, on_flash, here) in [
-            ("page size", anchor.page_size, geometry.page_size()),
-            ("number of pages a block", anchor.pages_per_block, geometry.pages_per_block()),
-            ("number of blocks", anchor.blocks, geometry.blocks()),
-        ] {
-            if on_flash != here {
-                return Err(Error::GeometryMismatch(format!(
-                    "the {name} is {on_flash} according to the volume's anchor, and {here} according to the geometry"
-                )));
-            }
-        }
-        let unusable = |what: &str| Error::Unmountable(format!("its anchor's {what} cannot be"));
-        let chip = Self::of_chip(geometry).ok_or_else(|| unusable("geometry"))?;
-        let layout = Self {
-            zone_blocks: u32::from(anchor.zone_blocks),
-            summary_pages: u32::from(anchor.summary_pages),
-            classes: anchor.classes,
-            capacity_pages: anchor.capacity_pages,
-            reserve_blocks: anchor.reserve_blocks,
-            ..chip
-        };
-        let data_blocks = u64::from(layout.blocks.saturating_sub(layout.zone_blocks));
-        let room = data_blocks * u64::from(layout.pages_per_block.saturating_sub(layout.summary_pages));
-        let checks = [
-            ("anchor zone", layout.zone_blocks == chip.zone_blocks),
-            ("summary size", layout.summary_pages == chip.summary_pages),
-            ("number of streams", (1..=super::layout::MAX_CLASSES).contains(&layout.classes)),
-            ("capacity", layout.capacity_pages > 0 && u64::from(layout.capacity_pages) <= room),
-            ("length", anchor.logical_len <= layout.capacity()),
-            ("clock", anchor.clock <= crate::onflash::paged::MAX_CLOCK),
-            ("next log page", anchor.next_log < LAST_NUMBER),
-        ];
-        match checks.into_iter().find(|(_, fits)| !fits) {
-            Some((what, _)) => Err(unusable(what)),
-            None => Ok(layout),
-        }
     }
 }
