@@ -294,7 +294,7 @@ fn every_sequence_that_mounts_is_listed_and_the_one_in_use_marked() {
 }
 
 #[test]
-fn read_and_wear_report_tell_how_the_volume_mounts() {
+fn other_commands_tell_how_the_volume_mounts() {
     let bench = with_history();
     let keys = ["sequence", "degraded", "writable", "reason", "warnings"];
     let agree = |flags: &str, mount_flags: &str, degraded: bool| {
@@ -306,7 +306,10 @@ fn read_and_wear_report_tell_how_the_volume_mounts() {
         keys.iter().for_each(|key| assert_eq!(read[key], checked[key], "{key}"));
         if mount_flags.is_empty() {
             let worn = bench.report("wear-report a.img");
-            keys[1..].iter().for_each(|key| assert_eq!(worn[key], checked[key], "{key}"));
+            let converted = bench.run("--json -q convert a.img b.img --logical --force").exits(0).json();
+            for report in [&worn, &converted["source"]] {
+                keys[1..].iter().for_each(|key| assert_eq!(report[key], checked[key], "{key}"));
+            }
         }
     };
     agree("", "", false);

@@ -17,6 +17,7 @@ use super::super::ecc::count_to_json;
 use super::super::exit::{Exit, Failure, Kind};
 use super::super::format::fill_blank;
 use super::super::geometry::{Claims, Resolved, Source, describe, preset_marker, usual_page_size};
+use super::super::health::Health;
 use super::super::layout::plain;
 use super::super::open::{Need, Opened, open};
 use super::super::output::{Ui, block_list, hex, size};
@@ -43,6 +44,7 @@ pub(super) fn run(args: &Args, target: &Target, ui: &Ui) -> Result<Exit, Failure
     target.publish(temporary, &chip)?;
 
     let mut report = plan.report(&from, &copy, volume);
+    Health::of(volume).to_json().into_iter().for_each(|(key, value)| report["source"][key] = value);
     report["ecc"] = if from.layout.ecc_less() { Value::Null } else { count_to_json(&ecc) };
     describe_holes(&copy.holes).iter().for_each(|line| ui.warn(line));
     ui.report(report, show)?;
