@@ -522,7 +522,7 @@ fn what_is_harmless_is_repaired_without_a_doubt() {
 fn whatever_is_repaired() {
     let (mut cuts, mut lossless) = (0, 0);
     // These have made a difference.
-    for seed in (0..paged::deep_or(200, 2)).chain([2, 21, 28]) {
+    for seed in (0..paged::deep_or(200, 2)).chain([2, 21, 28, 177]) {
         let mut rng = SplitMix64::new(seed);
         let (used, options) = random_volume(&mut rng, seed);
         for how in Damage::ALL {

@@ -55,7 +55,7 @@ pub(super) struct Evidence {
     pub(super) has_table: bool,
     pub(super) bad: BTreeSet<Block>,
     /// Blocks with pages of the log or of a block table, and the highest epoch of those.
-    pub(super) telling: BTreeMap<Block, u32>,
+    chain: BTreeMap<Block, u32>,
     /// The number of the log page after all that were found.
     pub(super) next_log: u64,
     /// Blocks that are not erased, and show neither what they hold nor that it is no data of this volume.
@@ -177,7 +177,7 @@ impl Evidence {
             self.note_erases(block, head.erases);
             chain.trails.note(&head, at);
             if matches!(head.kind, Kind::Log | Kind::Table) {
-                let epoch = self.telling.entry(block).or_default();
+                let epoch = self.chain.entry(block).or_default();
                 *epoch = head.epoch.max(*epoch);
             }
             match head.kind {
@@ -301,6 +301,16 @@ impl Evidence {
             }
             Record::Bad(_) | Record::Lost(_) | Record::Erase(_) | Record::Session | Record::Clean { .. } => {}
         }
+    }
+
+    /// The blocks that tell what is newest, the most important last: those of the log and of block tables by age; those that cannot
+    /// be read, as the state without them is an older one, which may count on what is free now; the summary without which what
+    /// is committed may not be known to be.
+    pub(super) fn telling(&self) -> Vec<Block> {
+        let mut chain: Vec<(u32, Block)> = self.chain.iter().map(|(&block, &epoch)| (epoch, block)).collect();
+        chain.sort_unstable();
+        let proof = self.proof().map(|(block, _)| block);
+        chain.into_iter().map(|(_, block)| block).chain(self.unread.iter().copied()).chain(proof).collect()
     }
 
     /// The block whose summary proves the highest host clock to be committed, and that clock.

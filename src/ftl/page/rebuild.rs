@@ -295,15 +295,10 @@ impl<H: FlashHardware> PageVolume<H> {
         self.proof.unproven = unproven.max(u64::from(stays.is_none() && self.mapped_pages() > 0));
     }
 
-    /// The log, the block tables and the summary that this goes by are erased last, the newest ones after the others: if it is cut
-    /// short, the next rebuild goes by the same. Once the new checkpoint is in force, they are free.
+    /// What this goes by is erased last: if it is cut short, the next rebuild goes by the same. Once the new checkpoint is in force,
+    /// it is free.
     fn keep_until_rebuilt(&mut self, evidence: &Evidence) {
-        let mut telling: Vec<(u32, Block)> =
-            evidence.telling.iter().map(|(&block, &epoch)| (epoch, block)).collect();
-        telling.sort_unstable();
-        // Without it, what is committed may not be known to be.
-        telling.extend(evidence.proof().map(|(block, _)| (u32::MAX, block)));
-        for (_, block) in telling {
+        for block in evidence.telling() {
             if self.blocks.state(block) == BlockState::Free {
                 self.blocks.set_state(block, BlockState::Listed);
                 self.blocks.lists.insert(block, Vec::new());
