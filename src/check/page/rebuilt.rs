@@ -80,6 +80,9 @@ pub(super) fn describe<H: FlashHardware>(hw: &H, rebuilt: &Rebuilt, findings: &m
         let message = format!("a version of {logical}, at {at}, is not known to have been committed");
         findings.push(Finding::new("rebuilt-unconfirmed", severity, message).at_page(hw, *at));
     }
+    if rebuilt.by_map {
+        return;
+    }
     let message = "logical pages that were discarded may be back: only the log knows of those, and only since its checkpoint";
     findings.push(Finding::new("rebuilt-discards", Severity::Info, message.to_string()));
 }

@@ -377,7 +377,7 @@ impl<H: FlashHardware> PageVolume<H> {
 impl Log {
     /// An empty log, whose first page has that number.
     pub(super) fn begin(next: u64) -> Self {
-        Self { next, unrepeated: Vec::new(), halves: 0, pages: 0, holds_discards: false }
+        Self { next, unrepeated: Vec::new(), halves: 0, pages: 0, holds_discards: false, tells_length: false }
     }
 }
 

@@ -11,7 +11,7 @@ use super::mount::all_anchors;
 use super::zone::LAST_NUMBER;
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashHardware, PageAddr, marked_blocks};
-use crate::onflash::paged::head::Kind;
+use crate::onflash::paged::head::{Head, Kind};
 use crate::onflash::paged::log::{LogPage, Record, Records, flags};
 use crate::onflash::paged::tables::{BlockState, BlockTable, decode_chunk};
 use crate::onflash::paged::{MAX_CLOCK, StoredPage};
@@ -67,7 +67,7 @@ pub(super) struct Evidence {
 /// Pages of the chain that were found, of one volume.
 #[derive(Debug, Default)]
 struct ChainPages {
-    log: BTreeMap<u64, (u8, LogPage)>,
+    log: BTreeMap<u64, (Head, LogPage)>,
     /// Parts of block tables, by epoch and number.
     tables: BTreeMap<(u32, u64), Vec<u8>>,
     trails: Trails,
@@ -186,7 +186,11 @@ impl Evidence {
                     if let Ok(page) = LogPage::decode(&payload)
                         && page.before.max(page.clock) <= MAX_CLOCK
                     {
-                        chain.log.insert(head.number, (head.flags, page));
+                        // Of two the later one: the number of one that was cut short is given again.
+                        let known = chain.log.get(&head.number);
+                        if known.is_none_or(|(known, _)| known.epoch <= head.epoch) {
+                            chain.log.insert(head.number, (head, page));
+                        }
                     }
                 }
                 Kind::Table => {
@@ -248,27 +252,29 @@ impl Evidence {
     }
 
     /// The groups of the log that are complete.
-    fn take_log(&mut self, layout: &Layout, mut log: BTreeMap<u64, (u8, LogPage)>) {
-        let repeated: Vec<(u64, LogPage)> = (log.iter())
-            .filter_map(|(number, (_, page))| {
+    fn take_log(&mut self, layout: &Layout, mut log: BTreeMap<u64, (Head, LogPage)>) {
+        let repeated: Vec<(u64, (Head, LogPage))> = (log.iter())
+            .filter_map(|(number, (head, page))| {
                 let before = number.checked_sub(1)?;
                 if page.repeated.is_empty() || log.contains_key(&before) {
                     return None;
                 }
                 let (records, clock) = (page.repeated.clone(), page.before);
-                Some((before, LogPage { records, clock, repeated: Records::default(), ..page.clone() }))
+                let head = Head { flags: flags::COMMIT, ..*head };
+                let page = LogPage { records, clock, repeated: Records::default(), ..page.clone() };
+                Some((before, (head, page)))
             })
             .collect();
-        log.extend(repeated.into_iter().map(|(number, page)| (number, (flags::COMMIT, page))));
+        log.extend(repeated);
         let (mut group, mut next) = (Vec::new(), None);
-        for (number, (flags, page)) in log {
-            // A group whose beginning is not there cannot be told from a part of one.
-            if next != Some(number) {
+        for (number, (head, page)) in log {
+            // A group whose beginning is not there cannot be told from a part of one, and one that was cut short goes on in no other log.
+            if next != Some((number, head.epoch)) {
                 group.clear();
             }
-            next = number.checked_add(1);
+            next = number.checked_add(1).map(|next| (next, head.epoch));
             group.push(page.records);
-            if flags & flags::COMMIT != 0 {
+            if head.flags & flags::COMMIT != 0 {
                 self.committed = self.committed.max(page.clock);
                 for record in core::mem::take(&mut group).iter().flat_map(Records::decode) {
                     let moved = matches!(record, Record::Extent { moved: true, .. });
@@ -327,6 +333,13 @@ impl Evidence {
         shown.sort_unstable();
         shown.dedup();
         self.committed.saturating_sub(shown.len() as u64)
+    }
+
+    /// What stands at `page` by the CRC-32 that the map has of it.
+    pub(super) fn at(&self, logical: Lpn, page: Ppn, crc: u32) -> Version {
+        let known = self.versions.get(&logical).into_iter().flatten();
+        let known = known.filter(|version| (version.page, version.crc) == (page, crc)).max().copied();
+        known.unwrap_or(Version { stamp: self.committed, order: 0, page, crc, by_summary: false })
     }
 
     /// When each logical page that anything is known of was given up last.

@@ -106,6 +106,8 @@ pub(super) struct Log {
     pub(super) halves: u32,
     /// Replaying it takes the map.
     pub(super) holds_discards: bool,
+    /// It states the logical length: without the anchor, nothing else does.
+    pub(super) tells_length: bool,
 }
 
 /// Old addresses that are not further apart are told together.
@@ -181,6 +183,7 @@ impl<H: FlashHardware> PageVolume<H> {
         }
         self.hw.sync().map_err(|error| self.in_doubt(error.into()))?;
         if group == Group::Commit {
+            self.log.tells_length = true;
             self.take_effect(changes);
             self.confirm(self.clock);
         }
@@ -287,10 +290,14 @@ impl<H: FlashHardware> PageVolume<H> {
         records.extend(gone.into_iter().map(|(first, count)| Record::Discard { first, count }));
         written.sort_unstable_by_key(|&(page, _)| page);
         records.extend(extents(written, false));
-        if self.staged.placed_len != self.len {
-            records.push(Record::Length(self.staged.placed_len));
-        }
+        records.extend(self.length_record());
         records
+    }
+
+    /// The logical length, where the log does not state it yet.
+    pub(super) fn length_record(&self) -> Option<Record> {
+        let len = self.staged.placed_len;
+        (!self.log.tells_length || len != self.len).then_some(Record::Length(len))
     }
 
     /// What was staged takes effect in RAM.

@@ -26,6 +26,8 @@ pub struct Rebuilt {
     /// The log could be followed to its end: what it does not confirm was never committed, and what is in no version of it
     /// was never written.
     pub by_log: bool,
+    /// The map that it leads to is all there, too: nothing that was discarded is back.
+    pub by_map: bool,
     /// Pages that the host has written, by its clock, and that no block shows: they were written again since, or are gone.
     pub unaccounted: u64,
     /// Logical pages that have their newest version again.
@@ -132,22 +134,34 @@ fn choose<H: FlashHardware>(hw: &H, layout: &Layout, evidence: &Evidence) -> Res
         followed &= known.is_some();
         let left = match (known, left.found) {
             (Some(MapEntry::Lost), _) => Left { found: None, newer: None, is_lost: true },
-            (Some(MapEntry::At { crc, .. }), Some((version, _))) if version.crc == crc => {
+            (Some(MapEntry::Unmapped), _) => Left { found: None, newer: None, is_lost: false },
+            (Some(MapEntry::At { crc, .. }), Some((version, true))) if version.crc == crc => {
                 Left { newer: None, ..left }
             }
-            (Some(MapEntry::At { address, .. }), found) => {
-                let newer = layout.physical(address).map(|page| layout.page_addr(page));
-                Left { found, newer, is_lost: true }
+            (Some(MapEntry::At { address, crc }), found) => {
+                let mapped = layout.physical(address).map(|page| evidence.at(logical, page, crc));
+                match mapped {
+                    Some(version) if is_whole(hw, layout, version, &mut data)? => {
+                        Left { found: Some((version, true)), newer: None, is_lost: false }
+                    }
+                    // The same content, damaged.
+                    _ if found.is_some_and(|(version, _)| version.crc == crc) => Left { newer: None, ..left },
+                    _ => {
+                        let newer = mapped.map(|version| layout.page_addr(version.page));
+                        Left { found, newer, is_lost: true }
+                    }
+                }
             }
             // Nothing tells it from a page that was never written.
             (None, None) => {
-                let is_lost = given_up.is_none() && u64::from(logical.0) < length;
-                Left { is_lost, ..left }
+                let is_within = given_up.is_none() && u64::from(logical.0) < length;
+                Left { is_lost: is_within || left.newer.is_some(), ..left }
             }
-            _ => left,
+            (None, Some(_)) => left,
         };
         choice.take(layout, logical, left);
     }
+    choice.report.by_map = choice.report.by_log && followed;
     choice.report.in_doubt = evidence.blocks_in_doubt(followed);
     Ok(choice)
 }
@@ -186,7 +200,8 @@ impl Choice {
             let whole = is_whole(hw, layout, version, data)?;
             if whole || version.by_summary {
                 // Where it was moved from, or on the way, it was no newer.
-                let newer = missing.into_iter().find(|&(_, crc)| crc != version.crc).map(|(at, _)| at);
+                let newest = missing.first().filter(|&&(_, crc)| crc != version.crc);
+                let newer = newest.map(|&(at, _)| at);
                 return Ok(Left { found: Some((version, whole)), newer, is_lost: false });
             }
             // Its block has been erased since, or it is damaged: which, the blocks do not tell.

@@ -3,7 +3,7 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use super::collect::read_summary;
+use super::collect::{BlockSummary, read_summary};
 use super::io::{fingerprint, read_metadata};
 use super::log::{Group, encode_group};
 use super::place::{Announced, Proof};
@@ -11,7 +11,7 @@ use super::unanchored::Unanchored;
 use super::{PageVolume, Session};
 use crate::error::Result;
 use crate::flash::{Block, FlashHardware, PageAddr};
-use crate::onflash::paged::log::{CLEAN_FIXED, OPEN_LEN, OpenBlock, Record, room};
+use crate::onflash::paged::log::{CLEAN_FIXED, LENGTH_LEN, OPEN_LEN, OpenBlock, Record, room};
 use crate::onflash::paged::tables::BlockState;
 
 /// Log pages that a clean end leaves to the next mount.
@@ -125,10 +125,18 @@ impl<H: FlashHardware> PageVolume<H> {
         let mut proof = Proof::default();
         for block in self.blocks.iter() {
             let state = self.blocks.state(block);
-            if matches!(state, BlockState::Zone | BlockState::Bad | BlockState::Chain) {
+            if matches!(state, BlockState::Zone | BlockState::Bad) {
                 continue;
             }
             let summary = read_summary(&self.hw, &self.layout, self.volume, block)?;
+            let uncommitted =
+                |s: &BlockSummary| s.contents.iter().any(|(_, stored)| stored.stamp > self.committed_clock);
+            if summary.as_ref().is_some_and(uncommitted) {
+                self.tainted.insert(block);
+            }
+            if state == BlockState::Chain {
+                continue;
+            }
             let current = summary.as_ref().is_some_and(|s| s.erases == self.blocks.erase_count(block));
             if state == BlockState::Listed && current {
                 let (class, closed) = (summary.as_ref().map_or(0, |s| s.class), self.committed_clock);
@@ -141,12 +149,6 @@ impl<H: FlashHardware> PageVolume<H> {
             }
             let pages = summary.iter().flat_map(|s| s.contents.iter().map(|(_, stored)| stored.stamp));
             stamps.extend(pages.filter(|&stamp| stamp > proof.clock() && stamp <= self.committed_clock));
-            let uncommitted = |s: &super::collect::BlockSummary| {
-                s.contents.iter().any(|(_, stored)| stored.stamp > self.committed_clock)
-            };
-            if summary.as_ref().is_some_and(uncommitted) {
-                self.tainted.insert(block);
-            }
             let info = self.blocks.info(block);
             match self.blocks.state(block) {
                 BlockState::Announced => self.blocks.set_state(block, BlockState::Free),
@@ -217,14 +219,16 @@ impl<H: FlashHardware> PageVolume<H> {
         self.recovering.as_ref().is_none_or(|recovery| recovery.certain.contains(&block))
     }
 
-    /// The block that a recovery takes next. Where it has to begin again, because a block failed, it takes others.
+    /// The block that a recovery takes next. Where it has to begin again, because a block failed, it takes others; one with pages that
+    /// were never committed only where there is no other, for it is to be erased before the next commit.
     pub(super) fn block_for_recovery(&mut self) -> Option<Block> {
         let recovery = self.recovering.as_mut()?;
-        let mut free = self.blocks.free().iter().map(|&(_, block)| block);
+        let mut all = self.blocks.free().iter().map(|&(_, block)| block);
+        let mut free = all.clone().filter(|block| !self.tainted.contains(block));
         let certain = free.clone().find(|block| recovery.certain.contains(block));
         let unused = free.clone().find(|block| recovery.unused.contains(block));
         let other = free.clone().find(|&block| !recovery.before.is_in(block));
-        let block = certain.or(unused).or(other).or_else(|| free.next())?;
+        let block = certain.or(unused).or(other).or_else(|| free.next()).or_else(|| all.next())?;
         recovery.certain.remove(&block);
         recovery.unused.retain(|&other| other != block);
         Some(block)
@@ -296,14 +300,18 @@ impl<H: FlashHardware> PageVolume<H> {
         let open: Vec<OpenBlock> = open.collect();
         let room = room(self.layout.page_size);
         // The record must fit a page, beside what that may have to repeat.
-        let most = (room - room / 4).saturating_sub(CLEAN_FIXED + OPEN_LEN * open.len()) / size_of::<u32>();
+        let fixed = LENGTH_LEN + CLEAN_FIXED + OPEN_LEN * open.len();
+        let most = (room - room / 4).saturating_sub(fixed) / size_of::<u32>();
         // What is not named is announced, and counted, once more before it is erased.
         let ahead = self.chain.upcoming.iter().skip(1).flatten().copied();
         let announced = self.announced.iter().chain(ahead).map(|block| block.0).take(most).collect();
-        let record = Record::Clean { prints, open, announced };
-        let pages = encode_group([record].into(), room, self.log.unrepeated.len());
+        let mut records = Vec::from_iter(self.length_record());
+        records.push(Record::Clean { prints, open, announced });
+        let pages = encode_group(records, room, self.log.unrepeated.len());
         self.hw.sync()?;
         self.append_group(pages, self.committed_clock, false)?;
-        Ok(self.hw.sync()?)
+        self.hw.sync()?;
+        self.log.tells_length = true;
+        Ok(())
     }
 }

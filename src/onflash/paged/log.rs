@@ -88,6 +88,8 @@ pub enum Record {
 pub const CLEAN_FIXED: usize = 14;
 /// See [`CLEAN_FIXED`].
 pub const OPEN_LEN: usize = 9;
+/// Bytes of a record of the logical length.
+pub const LENGTH_LEN: usize = 12;
 
 /// A log page's content.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,261 @@
+//! What a rebuild gives back of volumes that were cut short, recovered and written on: the newest that was committed, and nothing
+//! that never was.
+
+#![forbid(unsafe_code)]
+
+#[path = "support/paged.rs"]
+mod paged;
+
+use std::collections::BTreeSet;
+
+use nandimg::Result;
+use nandimg::check::{Checked, Severity, page as fsck};
+use nandimg::flash::FlashHardware;
+use nandimg::flash::faults::Cut;
+use nandimg::ftl::Volume;
+use nandimg::ftl::page::{Lpn, Mount, PageVolume, Ppn};
+use nandimg::onflash::paged::head::Kind;
+use nandimg::onflash::paged::map::MapEntry;
+use nandimg::prng::SplitMix64;
+
+use paged::{Chip, Replay, bytes, content, deep_or, formatted, geometry, metadata_pages, what_is_left};
+
+const PAGE: usize = 256;
+
+/// What was committed.
+struct Known {
+    newest: Vec<u8>,
+    /// The CRC-32 of each version that each page ever had.
+    versions: Vec<BTreeSet<u32>>,
+}
+
+impl Known {
+    fn new(content: Vec<u8>) -> Self {
+        let mut known = Self { versions: vec![BTreeSet::new(); content.len() / PAGE], newest: Vec::new() };
+        known.note(content);
+        known
+    }
+
+    fn note(&mut self, content: Vec<u8>) {
+        for (versions, page) in self.versions.iter_mut().zip(content.chunks(PAGE)) {
+            versions.insert(crc32fast::hash(page));
+        }
+        self.newest = content;
+    }
+}
+
+/// Transactions that write each page once at most.
+fn write_some(
+    volume: &mut PageVolume<&mut Chip>,
+    known: &mut Known,
+    rng: &mut SplitMix64,
+    transactions: u64,
+) -> Result<()> {
+    let pages = known.versions.len() as u64;
+    for _ in 0..transactions {
+        let mut content = known.newest.clone();
+        let first = rng.below(pages);
+        let count = if rng.below(12) == 0 { 1 + rng.below(60) } else { 1 + rng.below(3) };
+        for logical in first..(first + count).min(pages) {
+            let data = bytes(rng, PAGE as u64);
+            let offset = logical as usize * PAGE;
+            volume.write(offset as u64, &data)?;
+            content[offset..][..PAGE].copy_from_slice(&data);
+        }
+        volume.sync()?;
+        known.note(content);
+    }
+    Ok(())
+}
+
+/// A volume that was cut short up to four times, and then written to; `None` where that finds no room.
+fn cut_and_written_on(rng: &mut SplitMix64) -> Option<(Chip, Known)> {
+    let (pages, blocks) = [(8, 48), (16, 64), (8, 96), (4, 64)][rng.below(4) as usize];
+    let mut chip = formatted(geometry(PAGE as u32, pages, blocks), &[]);
+    let mut known = {
+        let mut volume = paged::mount(chip);
+        let pages = volume.capacity() / PAGE as u64 * [2, 5, 9][rng.below(3) as usize] / 10;
+        let content = bytes(rng, pages * PAGE as u64);
+        for (part, n) in content.chunks(20 * PAGE).zip(0..) {
+            volume.write(n * 20 * PAGE as u64, part).unwrap();
+            volume.sync().unwrap();
+        }
+        volume.end().unwrap();
+        chip = volume.into_flash();
+        Known::new(content)
+    };
+    for _ in 0..rng.below(5) {
+        let (most, transactions) = [(80, 20), (1500, 200)][rng.below(2) as usize];
+        chip.cut_power_after(rng.below(most), Cut::ALL[rng.below(Cut::ALL.len() as u64) as usize]);
+        let _ = session(&mut chip, &mut known, rng, transactions);
+        chip.restore_power();
+        // What is there now counts.
+        known.note(content(&paged::mount(chip.clone())));
+    }
+    let transactions = [3, 10, 40][rng.below(3) as usize];
+    session(&mut chip, &mut known, rng, transactions).ok()?;
+    Some((chip, known))
+}
+
+fn session(chip: &mut Chip, known: &mut Known, rng: &mut SplitMix64, transactions: u64) -> Result<()> {
+    let options = Mount { mirror_every_commit: rng.below(2) == 0, ..Mount::default() };
+    let mut volume = PageVolume::mount(chip, &options)?;
+    write_some(&mut volume, known, rng, transactions)?;
+    match rng.below(3) {
+        0 => volume.end(),
+        // Never committed.
+        1 => volume.write(0, &bytes(rng, 40.min(known.versions.len() as u64) * PAGE as u64)),
+        _ => Ok(()),
+    }
+}
+
+/// Pages of those kinds cannot be read.
+fn lose(chip: &mut Chip, is_lost: impl Fn(Kind) -> bool) {
+    let pages = metadata_pages(chip);
+    pages.iter().filter(|(_, head)| is_lost(head.kind)).for_each(|&(at, _)| chip.set_unreadable(at));
+}
+
+fn repair(chip: &mut Chip) -> Checked {
+    let found = fsck::check(&chip, &mut |_, _| {}).unwrap();
+    let mut chip = chip;
+    fsck::repair(&mut chip, &found, &mut |_, _| {}).unwrap()
+}
+
+/// Offsets of what is said to be wrong.
+fn told(repaired: &Checked) -> BTreeSet<usize> {
+    let errors = repaired.findings.iter().filter(|finding| finding.severity == Severity::Error);
+    errors.filter_map(|finding| finding.logical_offset).map(|offset| offset as usize).collect()
+}
+
+#[test]
+fn nothing_is_invented_and_nothing_older_is_taken_for_the_newest() {
+    let mut whole = 0;
+    let volumes = deep_or(10_000, 400);
+    for seed in (0..volumes).chain([782, 819, 1122, 1523, 1840]) {
+        let _volume = Replay(format!("seed {seed}"));
+        let Some((chip, known)) = cut_and_written_on(&mut SplitMix64::new(seed)) else { continue };
+        for lost in ["anchors", "tables", "map", "all but the log", "all"] {
+            let _replay = Replay(format!("without {lost}"));
+            let mut chip = chip.clone();
+            lose(&mut chip, |kind| match lost {
+                "anchors" => kind == Kind::Anchor,
+                "tables" => kind == Kind::Table,
+                "map" => kind == Kind::Map,
+                "all but the log" => !matches!(kind, Kind::Log | Kind::Summary),
+                _ => kind != Kind::Summary,
+            });
+            let repaired = repair(&mut chip);
+            let doubt = ["rebuilt-without-log", "rebuilt-in-doubt"];
+            let in_doubt = repaired.findings.iter().any(|finding| doubt.contains(&finding.code));
+            let told = told(&repaired);
+            let Ok(volume) = PageVolume::mount(chip, &Mount::default()) else {
+                assert!(!repaired.is_clean());
+                continue;
+            };
+            let left = what_is_left(&volume);
+            assert!(left.len() == known.versions.len() || lost == "all", "{} pages are left", left.len());
+            for (logical, page) in left.iter().enumerate() {
+                let offset = logical * PAGE;
+                let Some(page) = page else {
+                    assert!(told.contains(&offset), "page {logical} is lost, and nothing says so");
+                    continue;
+                };
+                let is_newest = page == &known.newest[offset..][..PAGE];
+                assert!(
+                    known.versions[logical].contains(&crc32fast::hash(page)),
+                    "page {logical} holds what was never committed"
+                );
+                assert!(is_newest || in_doubt || told.contains(&offset), "page {logical} is an older one");
+                assert!(!is_newest || in_doubt || !told.contains(&offset), "page {logical} is no older one");
+            }
+            whole += u32::from(repaired.is_clean());
+        }
+    }
+    println!("{whole} repairs without a loss");
+    assert!(u64::from(whole) > volumes, "{whole}");
+}
+
+/// What a session that is cut short wrote stands in closed blocks, which the chain may be about to go on in.
+#[test]
+fn what_was_never_committed_does_not_come_back_after_a_recovery() {
+    for seed in 0..300 {
+        let mut rng = SplitMix64::new(seed);
+        let pages = [4, 8, 16][seed as usize % 3];
+        let mut volume = paged::mount(formatted(geometry(PAGE as u32, pages, 96), &[]));
+        let mut known = bytes(&mut rng, 80 * PAGE as u64);
+        volume.write(0, &known).unwrap();
+        volume.sync().unwrap();
+        if rng.below(2) == 0 {
+            volume.end().unwrap();
+        }
+        let mut volume = paged::mount(volume.into_flash());
+        let never_committed = bytes(&mut rng, (20 + seed % 60) * PAGE as u64);
+        volume.write(0, &never_committed).unwrap();
+        let mut volume = paged::mount(volume.into_flash());
+        if content(&volume) != known {
+            // It was committed in parts.
+            continue;
+        }
+        for n in 0..=rng.below(40) {
+            let offset = (70 + n % 10) * PAGE as u64;
+            let data = bytes(&mut rng, PAGE as u64);
+            volume.write(offset, &data).unwrap();
+            volume.sync().unwrap();
+            known[offset as usize..][..PAGE].copy_from_slice(&data);
+        }
+        let chip = volume.into_flash();
+        for lost in [Kind::Anchor, Kind::Map] {
+            let _replay = Replay(format!("seed {seed}, without {lost:?}"));
+            let mut chip = chip.clone();
+            lose(&mut chip, |kind| kind == lost);
+            let repaired = repair(&mut chip);
+            assert!(content(&paged::mount(chip)) == known);
+            assert!(repaired.is_clean(), "{:?}", repaired.findings);
+        }
+    }
+}
+
+/// A volume of 60 pages; then `change` is done, and all is lost but the log and the summaries, and the block that holds page 30.
+fn without_page_30(change: impl Fn(&mut paged::Paged)) -> (Vec<u8>, Checked, Vec<Option<Vec<u8>>>) {
+    let mut rng = SplitMix64::new(1);
+    let mut volume = paged::mount(formatted(geometry(PAGE as u32, 8, 64), &[]));
+    let before = bytes(&mut rng, 60 * PAGE as u64);
+    volume.write(0, &before).unwrap();
+    volume.end().unwrap();
+    change(&mut volume);
+    let MapEntry::At { address, .. } = volume.entry(Lpn(30)).unwrap() else { panic!("it is mapped") };
+    let block = volume.layout().page_addr(Ppn(address)).block;
+    assert!(!volume.is_closed(block));
+    let mut chip = volume.into_flash();
+    let pages: Vec<_> = chip.geometry().iter_pages(block).collect();
+    pages.into_iter().for_each(|at| chip.set_unreadable(at));
+    lose(&mut chip, |kind| !matches!(kind, Kind::Log | Kind::Summary));
+    let repaired = repair(&mut chip);
+    (before, repaired, what_is_left(&paged::mount(chip)))
+}
+
+#[test]
+fn a_page_that_is_written_again_after_a_discard_is_lost_and_not_zeros() {
+    let (_, repaired, left) = without_page_30(|volume| {
+        volume.discard(30 * PAGE as u64, PAGE as u64).unwrap();
+        volume.sync().unwrap();
+        volume.write(30 * PAGE as u64, &[7; PAGE]).unwrap();
+        volume.sync().unwrap();
+    });
+    assert_eq!((left[30].as_ref(), told(&repaired).contains(&(30 * PAGE))), (None, true));
+}
+
+#[test]
+fn a_page_whose_content_came_back_by_itself_is_not_older() {
+    let content = bytes(&mut SplitMix64::new(1), 60 * PAGE as u64);
+    let page = &content[30 * PAGE..31 * PAGE];
+    let (before, repaired, left) = without_page_30(|volume| {
+        for data in [&[7; PAGE][..], page] {
+            volume.write(30 * PAGE as u64, data).unwrap();
+            volume.sync().unwrap();
+        }
+    });
+    assert_eq!(before, content);
+    assert_eq!(left[30].as_deref(), Some(page));
+    assert!(!told(&repaired).contains(&(30 * PAGE)), "{:?}", repaired.findings);
+}
