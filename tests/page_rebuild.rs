@@ -94,6 +94,8 @@ fn cut_and_written_on(rng: &mut SplitMix64) -> Option<(Chip, Known)> {
     }
     let transactions = [3, 10, 40][rng.below(3) as usize];
     session(&mut chip, &mut known, rng, transactions).ok()?;
+    // A long transaction may have been committed in parts.
+    known.note(content(&paged::mount(chip.clone())));
     Some((chip, known))
 }
 
@@ -103,7 +105,7 @@ fn session(chip: &mut Chip, known: &mut Known, rng: &mut SplitMix64, transaction
     write_some(&mut volume, known, rng, transactions)?;
     match rng.below(3) {
         0 => volume.end(),
-        // Never committed.
+        // Not acknowledged.
         1 => volume.write(0, &bytes(rng, 40.min(known.versions.len() as u64) * PAGE as u64)),
         _ => Ok(()),
     }
