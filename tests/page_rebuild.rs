@@ -9,7 +9,7 @@ mod paged;
 use std::collections::BTreeSet;
 
 use nandimg::Result;
-use nandimg::check::{Checked, Severity, page as fsck};
+use nandimg::check::{Checked, Severity};
 use nandimg::flash::FlashHardware;
 use nandimg::flash::faults::Cut;
 use nandimg::ftl::Volume;
@@ -18,7 +18,9 @@ use nandimg::onflash::paged::head::Kind;
 use nandimg::onflash::paged::map::MapEntry;
 use nandimg::prng::SplitMix64;
 
-use paged::{Chip, Replay, bytes, content, deep_or, formatted, geometry, metadata_pages, what_is_left};
+use paged::{
+    Chip, Replay, bytes, content, deep_or, formatted, geometry, metadata_pages, repair, spoil, what_is_left,
+};
 
 const PAGE: usize = 256;
 
@@ -113,14 +115,8 @@ fn session(chip: &mut Chip, known: &mut Known, rng: &mut SplitMix64, transaction
 
 /// Pages of those kinds cannot be read.
 fn lose(chip: &mut Chip, is_lost: impl Fn(Kind) -> bool) {
-    let pages = metadata_pages(chip);
-    pages.iter().filter(|(_, head)| is_lost(head.kind)).for_each(|&(at, _)| chip.set_unreadable(at));
-}
-
-fn repair(chip: &mut Chip) -> Checked {
-    let found = fsck::check(&chip, &mut |_, _| {}).unwrap();
-    let mut chip = chip;
-    fsck::repair(&mut chip, &found, &mut |_, _| {}).unwrap()
+    let pages = metadata_pages(chip).into_iter().filter(|(_, head)| is_lost(head.kind));
+    spoil(chip, &pages.map(|(at, _)| at).collect::<Vec<_>>());
 }
 
 /// Offsets of what is said to be wrong.
@@ -146,7 +142,7 @@ fn nothing_is_invented_and_nothing_older_is_taken_for_the_newest() {
                 "all but the log" => !matches!(kind, Kind::Log | Kind::Summary),
                 _ => kind != Kind::Summary,
             });
-            let repaired = repair(&mut chip);
+            let repaired = repair(&mut chip).unwrap();
             let doubt = ["rebuilt-without-log", "rebuilt-in-doubt"];
             let in_doubt = repaired.findings.iter().any(|finding| doubt.contains(&finding.code));
             let told = told(&repaired);
@@ -210,7 +206,7 @@ fn what_was_never_committed_does_not_come_back_after_a_recovery() {
             let _replay = Replay(format!("seed {seed}, without {lost:?}"));
             let mut chip = chip.clone();
             lose(&mut chip, |kind| kind == lost);
-            let repaired = repair(&mut chip);
+            let repaired = repair(&mut chip).unwrap();
             assert!(content(&paged::mount(chip)) == known);
             assert!(repaired.is_clean(), "{:?}", repaired.findings);
         }
@@ -230,9 +226,9 @@ fn without_page_30(change: impl Fn(&mut paged::Paged)) -> (Vec<u8>, Checked, Vec
     assert!(!volume.is_closed(block));
     let mut chip = volume.into_flash();
     let pages: Vec<_> = chip.geometry().iter_pages(block).collect();
-    pages.into_iter().for_each(|at| chip.set_unreadable(at));
+    spoil(&mut chip, &pages);
     lose(&mut chip, |kind| !matches!(kind, Kind::Log | Kind::Summary));
-    let repaired = repair(&mut chip);
+    let repaired = repair(&mut chip).unwrap();
     (before, repaired, what_is_left(&paged::mount(chip)))
 }
 

@@ -23,7 +23,7 @@ use nandimg::onflash::paged::map::MapEntry;
 use nandimg::prng::SplitMix64;
 use nandimg::{Error, Result};
 
-use paged::Chip;
+use paged::{Chip, repair, spoil};
 use support::engine::PageMapped;
 use support::sweep::{CUTS, Place, Ram, Report, ScenarioOf, sweep};
 use support::{geometry, read_all};
@@ -35,12 +35,6 @@ const PAGE: u64 = 512;
 
 fn small() -> Geometry {
     geometry(PAGE as u32, 8 * PAGE as u32, 48)
-}
-
-/// Repair what there is to be repaired.
-fn repair(mut hw: &mut dyn FlashHardware) -> Result<Checked> {
-    let found = fsck::check(&hw, &mut |_, _| {})?;
-    fsck::repair(&mut hw, &found, &mut |_, _| {})
 }
 
 fn wants_repair(checked: &Checked) -> bool {
@@ -150,10 +144,6 @@ fn newest(chip: &Chip, kind: Kind) -> Vec<PageAddr> {
     let of_kind = paged::metadata_pages(chip).into_iter().filter(|(_, head)| head.kind == kind);
     let newest = of_kind.map(|(_, head)| (head.epoch, head.number)).max();
     pages(chip, |_, head| head.kind == kind && Some((head.epoch, head.number)) == newest)
-}
-
-fn spoil(chip: &mut Chip, pages: &[PageAddr]) {
-    pages.iter().for_each(|&page| chip.set_unreadable(page));
 }
 
 fn garble(chip: &mut Chip, pages: &[PageAddr]) {

@@ -9,7 +9,6 @@ mod paged;
 use std::collections::BTreeMap;
 
 use nandimg::Error;
-use nandimg::check::page as fsck;
 use nandimg::flash::faults::{LatentFault, Tearable};
 use nandimg::flash::{Block, FlashHardware, Operation};
 use nandimg::ftl::Volume;
@@ -63,8 +62,7 @@ enum Verdict {
 
 /// What a repair makes of an older state.
 fn repair(mut chip: Chip, expected: &[u8]) -> Verdict {
-    let found = fsck::check(&chip, &mut |_, _| {}).unwrap();
-    let repaired = fsck::repair(&mut chip, &found, &mut |_, _| {}).unwrap();
+    let repaired = paged::repair(&mut chip).unwrap();
     match judge(chip, expected) {
         verdict if verdict > Verdict::Newest && repaired.is_clean() => Verdict::WronglyMended,
         _ => Verdict::Older,

@@ -28,6 +28,11 @@ impl<'a> Health<'a> {
         self.read_only.is_none()
     }
 
+    /// Put it into a report.
+    pub(crate) fn add_to(&self, report: &mut Value) {
+        self.to_json().into_iter().for_each(|(key, value)| report[key] = value);
+    }
+
     /// The same as keys of a report.
     pub(crate) fn to_json(&self) -> [(&'static str, Value); 4] {
         [

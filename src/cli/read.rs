@@ -92,7 +92,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
         "holes": holes.iter().map(|hole| hole.to_json(volume.flash())).collect::<Vec<_>>(),
     });
     report["sequence"] = json!(volume.sequence());
-    Health::of(volume).to_json().into_iter().for_each(|(key, value)| report[key] = value);
+    Health::of(volume).add_to(&mut report);
     report["ecc"] = ecc::to_json(volume.flash());
     let flips = ecc::describe(&report["ecc"]);
     if let Err(failure) = &stopped {

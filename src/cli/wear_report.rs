@@ -79,7 +79,7 @@ fn report_on(args: &ImageArgs, ui: &Ui) -> Result<Value, Failure> {
         "max_erase_cycles": rated,
         "life_used_percent": life,
     });
-    Health::of(volume).to_json().into_iter().for_each(|(key, value)| report[key] = value);
+    Health::of(volume).add_to(&mut report);
     Ok(report)
 }
 

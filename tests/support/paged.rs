@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 use nandimg::Result;
+use nandimg::check::{Checked, page as fsck};
 use nandimg::flash::faults::Faulty;
 use nandimg::flash::sim::SimFlash;
 use nandimg::flash::{Block, FlashHardware, Geometry, PageAddr};
@@ -263,6 +264,17 @@ pub(crate) fn metadata_pages(chip: &Chip) -> Vec<(PageAddr, Head)> {
         head::open(&page).ok().map(|(head, _)| (at, head))
     };
     pages.filter_map(head).collect()
+}
+
+/// Those pages cannot be read.
+pub(crate) fn spoil(chip: &mut Chip, pages: &[PageAddr]) {
+    pages.iter().for_each(|&page| chip.set_unreadable(page));
+}
+
+/// Repair what there is to be repaired.
+pub(crate) fn repair(mut hw: &mut dyn FlashHardware) -> Result<Checked> {
+    let found = fsck::check(&hw, &mut |_, _| {})?;
+    fsck::repair(&mut hw, &found, &mut |_, _| {})
 }
 
 /// Overwrite random pages beside a model, with a sync each few.

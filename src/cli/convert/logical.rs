@@ -44,7 +44,7 @@ pub(super) fn run(args: &Args, target: &Target, ui: &Ui) -> Result<Exit, Failure
     target.publish(temporary, &chip)?;
 
     let mut report = plan.report(&from, &copy, volume);
-    Health::of(volume).to_json().into_iter().for_each(|(key, value)| report["source"][key] = value);
+    Health::of(volume).add_to(&mut report["source"]);
     report["ecc"] = if from.layout.ecc_less() { Value::Null } else { count_to_json(&ecc) };
     describe_holes(&copy.holes).iter().for_each(|line| ui.warn(line));
     ui.report(report, show)?;

@@ -184,6 +184,7 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     pub(super) fn erase_chain_block(&mut self, block: Block) -> Result<()> {
+        self.tainted.remove(&block);
         erase(&mut self.hw, block).map_err(|error| self.note_chain_failure(block, error))
     }
 
@@ -194,7 +195,6 @@ impl<H: FlashHardware> PageVolume<H> {
         for block in pair {
             // Of the two, power that goes finds one half erased at most: both would look as if what was in them were lost.
             self.hw.sync()?;
-            self.tainted.remove(&block);
             self.erase_chain_block(block)?;
         }
         self.chain.pair = pair;

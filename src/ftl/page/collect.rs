@@ -249,27 +249,6 @@ impl<H: FlashHardware> PageVolume<H> {
         Ok(())
     }
 
-    /// A block that the chain will go on in, and erase once more when it does.
-    fn purge_ahead_of_chain(&mut self, block: Block) -> Result<()> {
-        if self.pending.erases.contains(&block) {
-            self.write_group(Group::Pending)?;
-        }
-        let is_ahead = self.chain.upcoming.iter().flatten().any(|&other| other == block);
-        // That may have brought the chain to it, or to others.
-        if !is_ahead || !self.tainted.contains(&block) {
-            return Ok(());
-        }
-        self.hw.sync()?;
-        match self.erase_chain_block(block) {
-            Ok(()) => {}
-            Err(_) if self.chain.failed.is_some() => return self.begin_chain_anew(),
-            Err(error) => return Err(error),
-        }
-        self.tainted.remove(&block);
-        self.announce_erase(block);
-        Ok(())
-    }
-
     fn purge(&mut self, block: Block) -> Result<()> {
         if self.proof.block() == Some(block) {
             self.prove_commit()?;
@@ -299,6 +278,27 @@ impl<H: FlashHardware> PageVolume<H> {
         if self.erase_or_retire(block)? {
             self.blocks.set_state(block, BlockState::Free);
         }
+        Ok(())
+    }
+
+    /// A block that the chain will go on in, and erase once more when it does.
+    fn purge_ahead_of_chain(&mut self, block: Block) -> Result<()> {
+        if self.pending.erases.contains(&block) {
+            self.write_group(Group::Pending)?;
+        }
+        let is_ahead = self.chain.upcoming.iter().flatten().any(|&other| other == block);
+        // That may have brought the chain to it, or to others.
+        if !is_ahead || !self.tainted.contains(&block) {
+            return Ok(());
+        }
+        // As where the chain turns over: of the two blocks of a pair, one is half erased at most.
+        self.hw.sync()?;
+        match self.erase_chain_block(block) {
+            Ok(()) => {}
+            Err(_) if self.chain.failed.is_some() => return self.begin_chain_anew(),
+            Err(error) => return Err(error),
+        }
+        self.announce_erase(block);
         Ok(())
     }
 

@@ -55,7 +55,7 @@ pub(super) struct Evidence {
     pub(super) has_table: bool,
     pub(super) bad: BTreeSet<Block>,
     /// Blocks with pages of the log or of a block table, and the highest epoch of those.
-    chain: BTreeMap<Block, u32>,
+    chain_blocks: BTreeMap<Block, u32>,
     /// The number of the log page after all that were found.
     pub(super) next_log: u64,
     /// Blocks that are not erased, and show neither what they hold nor that it is no data of this volume.
@@ -177,7 +177,7 @@ impl Evidence {
             self.note_erases(block, head.erases);
             chain.trails.note(&head, at);
             if matches!(head.kind, Kind::Log | Kind::Table) {
-                let epoch = self.chain.entry(block).or_default();
+                let epoch = self.chain_blocks.entry(block).or_default();
                 *epoch = head.epoch.max(*epoch);
             }
             match head.kind {
@@ -268,7 +268,8 @@ impl Evidence {
         log.extend(repeated);
         let (mut group, mut next) = (Vec::new(), None);
         for (number, (head, page)) in log {
-            // A group whose beginning is not there cannot be told from a part of one, and one that was cut short goes on in no other log.
+            // A group whose beginning is not there cannot be told from a part of one, and one that was cut short does not go on in the
+            // log of another epoch.
             if next != Some((number, head.epoch)) {
                 group.clear();
             }
@@ -313,10 +314,11 @@ impl Evidence {
     /// be read, as the state without them is an older one, which may count on what is free now; the summary without which what
     /// is committed may not be known to be.
     pub(super) fn telling(&self) -> Vec<Block> {
-        let mut chain: Vec<(u32, Block)> = self.chain.iter().map(|(&block, &epoch)| (epoch, block)).collect();
-        chain.sort_unstable();
-        let proof = self.proof().map(|(block, _)| block);
-        chain.into_iter().map(|(_, block)| block).chain(self.unread.iter().copied()).chain(proof).collect()
+        let mut telling: Vec<Block> = self.chain_blocks.keys().copied().collect();
+        telling.sort_by_key(|block| self.chain_blocks[block]);
+        telling.extend(&self.unread);
+        telling.extend(self.proof().map(|(block, _)| block));
+        telling
     }
 
     /// The block whose summary proves the highest host clock to be committed, and that clock.
@@ -336,7 +338,7 @@ impl Evidence {
     }
 
     /// What stands at `page` by the CRC-32 that the map has of it.
-    pub(super) fn at(&self, logical: Lpn, page: Ppn, crc: u32) -> Version {
+    pub(super) fn version_at(&self, logical: Lpn, page: Ppn, crc: u32) -> Version {
         let known = self.versions.get(&logical).into_iter().flatten();
         let known = known.filter(|version| (version.page, version.crc) == (page, crc)).max().copied();
         known.unwrap_or(Version { stamp: self.committed, order: 0, page, crc, by_summary: false })

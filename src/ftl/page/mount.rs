@@ -275,6 +275,7 @@ impl<H: FlashHardware> PageVolume<H> {
         Ok(())
     }
 }
+
 /// Where the newest anchor lies, and whether another may be put behind it.
 fn zone_of(survey: &ZoneSurvey, anchor: &FoundAnchor) -> Zone {
     let holding = survey.newest.iter().filter(|(found, _)| found.head.number == anchor.head.number);

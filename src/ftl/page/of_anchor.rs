@@ -10,7 +10,10 @@ use crate::onflash::paged::MAX_CLOCK;
 use crate::onflash::paged::anchor::{Anchor, INCOMPATIBLE, VERSION};
 
 impl Layout {
-    /// What keeps an anchor from being that of a volume on a chip of this geometry, as a sentence.
+    /// The layout that `anchor` states.
+    ///
+    /// # Errors
+    /// With what keeps it from being the anchor of a volume on a chip of this geometry.
     pub(super) fn of_anchor(anchor: &Anchor, geometry: &Geometry) -> Result<Self> {
         if anchor.version != VERSION {
             return Err(Error::Unsupported(format!(

@@ -135,22 +135,9 @@ fn choose<H: FlashHardware>(hw: &H, layout: &Layout, evidence: &Evidence) -> Res
         let left = match (known, left.found) {
             (Some(MapEntry::Lost), _) => Left { found: None, newer: None, is_lost: true },
             (Some(MapEntry::Unmapped), _) => Left { found: None, newer: None, is_lost: false },
-            (Some(MapEntry::At { crc, .. }), Some((version, true))) if version.crc == crc => {
-                Left { newer: None, ..left }
-            }
-            (Some(MapEntry::At { address, crc }), found) => {
-                let mapped = layout.physical(address).map(|page| evidence.at(logical, page, crc));
-                match mapped {
-                    Some(version) if is_whole(hw, layout, version, &mut data)? => {
-                        Left { found: Some((version, true)), newer: None, is_lost: false }
-                    }
-                    // The same content, damaged.
-                    _ if found.is_some_and(|(version, _)| version.crc == crc) => Left { newer: None, ..left },
-                    _ => {
-                        let newer = mapped.map(|version| layout.page_addr(version.page));
-                        Left { found, newer, is_lost: true }
-                    }
-                }
+            (Some(MapEntry::At { address, crc }), _) => {
+                let mapped = layout.physical(address).map(|page| evidence.version_at(logical, page, crc));
+                left.by_map(hw, layout, mapped, crc, &mut data)?
             }
             // Nothing tells it from a page that was never written.
             (None, None) => {
@@ -176,6 +163,33 @@ struct Left {
     is_lost: bool,
 }
 
+impl Left {
+    /// The same where the map says that content of such a CRC-32 counts, and where it is: that, wherever it is whole, else what is left.
+    fn by_map<H: FlashHardware>(
+        self,
+        hw: &H,
+        layout: &Layout,
+        mapped: Option<Version>,
+        crc: u32,
+        data: &mut [u8],
+    ) -> Result<Self> {
+        let same = self.found.filter(|(version, _)| version.crc == crc);
+        if let Some((_, true)) = same {
+            return Ok(Self { newer: None, ..self });
+        }
+        if let Some(version) = mapped
+            && is_whole(hw, layout, version, data)?
+        {
+            return Ok(Self { found: Some((version, true)), newer: None, is_lost: false });
+        }
+        if same.is_some() {
+            return Ok(Self { newer: None, ..self });
+        }
+        let newer = mapped.map(|version| layout.page_addr(version.page));
+        Ok(Self { found: self.found, newer, is_lost: true })
+    }
+}
+
 impl Choice {
     fn newest_left<H: FlashHardware>(
         &mut self,
@@ -186,7 +200,7 @@ impl Choice {
         given_up: Option<u64>,
         data: &mut [u8],
     ) -> Result<Left> {
-        let mut missing: Vec<(PageAddr, u32)> = Vec::new();
+        let mut missing: Option<(PageAddr, u32)> = None;
         for version in evidence.versions.get(&logical).into_iter().flat_map(|all| newest_first(all)) {
             let at = layout.page_addr(version.page);
             if version.stamp > evidence.committed {
@@ -200,17 +214,15 @@ impl Choice {
             let whole = is_whole(hw, layout, version, data)?;
             if whole || version.by_summary {
                 // Where it was moved from, or on the way, it was no newer.
-                let newest = missing.first().filter(|&&(_, crc)| crc != version.crc);
-                let newer = newest.map(|&(at, _)| at);
+                let newer = missing.filter(|&(_, crc)| crc != version.crc).map(|(at, _)| at);
                 return Ok(Left { found: Some((version, whole)), newer, is_lost: false });
             }
             // Its block has been erased since, or it is damaged: which, the blocks do not tell.
             let may_count = evidence.last.as_ref().is_none_or(|last| last.may_hold(at.block));
             let reused = evidence.closed.contains_key(&at.block);
-            missing.extend((may_count && !reused).then_some((at, version.crc)));
+            missing = missing.or((may_count && !reused).then_some((at, version.crc)));
         }
-        let newer = missing.first().map(|&(at, _)| at);
-        Ok(Left { found: None, newer, is_lost: false })
+        Ok(Left { found: None, newer: missing.map(|(at, _)| at), is_lost: false })
     }
 
     fn take(&mut self, layout: &Layout, logical: Lpn, Left { found, newer, is_lost }: Left) {

@@ -261,7 +261,7 @@ impl<H: FlashHardware> PageVolume<H> {
         if !self.zone_turns_over() && self.append_anchor(&payload, sequence)? {
             return Ok(());
         }
-        self.anchor_into_other_blocks(&payload, sequence, false)
+        self.anchor_into_other_blocks(&payload, sequence)
     }
 
     /// Write the anchor behind the one before it; `false` where a block fails.
@@ -277,10 +277,11 @@ impl<H: FlashHardware> PageVolume<H> {
         Ok(true)
     }
 
-    /// Write the anchor into two other blocks, one after the other: the one before it stays until this one is durable. One that
-    /// `stands` in a block already is copied to another alone where nothing would tell of the second erase: the checkpoint that
-    /// follows will have counted it.
-    fn anchor_into_other_blocks(&mut self, payload: &[u8], sequence: u64, stands: bool) -> Result<()> {
+    /// Write the anchor into two other blocks, one after the other: the one before it stays until this one is durable. The newest
+    /// one, which stands in a block already, is copied to another alone where nothing would tell of the second erase: the checkpoint
+    /// that follows will have counted it.
+    fn anchor_into_other_blocks(&mut self, payload: &[u8], sequence: u64) -> Result<()> {
+        let stands = sequence == self.sequence;
         let (mut written, mut in_doubt) = (Vec::new(), false);
         while written.len() < 2 {
             let next = || self.zone_blocks_but(&written).first().copied();
@@ -350,7 +351,7 @@ impl<H: FlashHardware> PageVolume<H> {
             return Err(self.too_few_anchor_blocks());
         }
         let payload = self.anchor.encode();
-        self.anchor_into_other_blocks(&payload, self.sequence, true)
+        self.anchor_into_other_blocks(&payload, self.sequence)
     }
 
     pub(super) fn too_few_anchor_blocks(&self) -> Error {
