@@ -24,8 +24,13 @@ const SLACK: u32 = 3;
 const MAX_LOG_PAIRS: u32 = 16;
 
 impl<H: FlashHardware> PageVolume<H> {
-    /// Whether the log is to be ended by a checkpoint.
-    pub(super) fn log_is_long(&self) -> bool {
+    /// End the log by a checkpoint, if it is long: to be asked wherever groups are written again and again, for what the log takes
+    /// is not free for anything else.
+    pub(super) fn end_long_log(&mut self) -> Result<()> {
+        if self.log_is_long() { self.checkpoint() } else { Ok(()) }
+    }
+
+    fn log_is_long(&self) -> bool {
         self.log.halves > 2 * self.log_pairs() * self.layout.pages_per_block || self.map_is_old()
     }
 

@@ -53,9 +53,7 @@ impl<H: FlashHardware> PageVolume<H> {
         if self.failing {
             self.empty_failing_blocks()?;
         }
-        if self.log_is_long() {
-            self.checkpoint()?;
-        }
+        self.end_long_log()?;
         while self.free_count() + self.coming <= self.low_watermark() {
             if self.count_emptied() > self.coming {
                 // What was given up, not collected, is free for nothing.
@@ -69,9 +67,7 @@ impl<H: FlashHardware> PageVolume<H> {
             // What is coming is no use to a chain that fails.
             if tight || self.coming >= MOST_COMING || self.free_count() < self.floor_now() {
                 self.write_group(Group::Pending)?;
-                if self.log_is_long() {
-                    self.checkpoint()?;
-                }
+                self.end_long_log()?;
             }
         }
         if self.coming > 0 && self.free_count() <= self.floor_now() {
@@ -226,6 +222,7 @@ impl<H: FlashHardware> PageVolume<H> {
             self.write_group(Group::Pending)?;
             // One that held nothing is not released by what was written.
             self.release_emptied()?;
+            self.end_long_log()?;
         }
         self.failing = false;
         self.write_group(Group::Pending)
@@ -244,6 +241,7 @@ impl<H: FlashHardware> PageVolume<H> {
         for block in self.tainted.clone() {
             if self.tainted.contains(&block) {
                 self.purge(block)?;
+                self.end_long_log()?;
             }
         }
         Ok(())
@@ -311,10 +309,7 @@ impl<H: FlashHardware> PageVolume<H> {
         if self.proof.unproven >= u64::from(UNPROVEN_BLOCKS * self.layout.data_pages()) {
             self.prove_commit()?;
         }
-        if self.log_is_long() {
-            self.checkpoint()?;
-        }
-        Ok(())
+        self.end_long_log()
     }
 
     /// Static levelling: move what never changes off blocks that are hardly worn, one block for each interval of erases.
