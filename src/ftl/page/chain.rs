@@ -77,6 +77,10 @@ impl<H: FlashHardware> PageVolume<H> {
     /// Set two free blocks aside for the chain to go on in. Their erases are counted, and the log has to say so before they are
     /// done.
     pub(super) fn reserve_pair(&mut self, heat: Heat) -> Result<()> {
+        let doubtful = if self.recovering.is_some() { self.empty_doubtful().count() as u32 } else { 0 };
+        if self.free_count() + doubtful < 2 {
+            return Err(self.no_free_block());
+        }
         let wear = self.wear_of_levelled();
         let mut pair = [Block(0); 2];
         for slot in &mut pair {
@@ -102,13 +106,16 @@ impl<H: FlashHardware> PageVolume<H> {
     /// chain comes to those that are taken last, and mostly not before the checkpoint is in force.
     fn take_doubtful(&mut self) -> Option<Block> {
         self.recovering.as_ref()?;
-        let of_data = |state| matches!(state, BlockState::Closed | BlockState::Listed);
-        let empty = |&block: &Block| {
+        let taken = self.empty_doubtful().next()?;
+        self.doubtful.retain(|&block| block != taken);
+        Some(taken)
+    }
+
+    fn empty_doubtful(&self) -> impl Iterator<Item = Block> + '_ {
+        self.doubtful.iter().copied().filter(|&block| {
             let info = self.blocks.info(block);
-            of_data(info.state) && info.live + info.staged == 0
-        };
-        let index = self.doubtful.iter().position(empty)?;
-        Some(self.doubtful.remove(index))
+            matches!(info.state, BlockState::Closed | BlockState::Listed) && info.live + info.staged == 0
+        })
     }
 
     /// Append a page. `payload` makes its content, given the pair that the chain goes on in. Returns the page in the first block
@@ -211,8 +218,21 @@ impl<H: FlashHardware> PageVolume<H> {
         let here = self.layout.pages_per_block - self.chain.slot;
         let pairs = pages.saturating_sub(here).div_ceil(self.layout.pages_per_block) + 1;
         while (self.chain.upcoming.len() as u32) < pairs {
-            self.reserve_pair(heat)?;
+            let is_last = self.chain.upcoming.len() as u32 + 1 == pairs;
+            match self.reserve_pair(heat) {
+                Err(Error::NoFreeBlock { .. }) if is_last && self.go_on_where_it_left() => {}
+                done => done?,
+            }
         }
         Ok(())
+    }
+
+    /// Where no other block is free: the chain comes to the last pair only after the checkpoint is in force, and then nothing
+    /// counts on what it left.
+    fn go_on_where_it_left(&mut self) -> bool {
+        let [a, b] = self.chain.left[..] else { return false };
+        [a, b].into_iter().for_each(|block| self.announce_erase(block));
+        self.chain.upcoming.push_back([a, b]);
+        true
     }
 }

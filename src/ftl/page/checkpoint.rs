@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::chain::{ChainPage, Copies, Pair};
-use super::layout::SNAPSHOT_ENTRY;
+use super::layout::{LOG_PAGES_BEFORE, SNAPSHOT_ENTRY};
 use super::log::{Group, Log, Pending, encode_group};
 use super::{PageVolume, Session};
 use crate::error::{Error, Result};
@@ -16,9 +16,6 @@ use crate::onflash::paged::head::Kind;
 use crate::onflash::paged::log::{Record, encode_page, flags, room};
 use crate::onflash::paged::map::{self, MapEntry};
 use crate::onflash::paged::tables::{BlockState, chunk_len, encode_chunk};
-
-/// Pages that the log may take while a checkpoint is made ready.
-const SLACK: u32 = 3;
 
 /// The most pairs of the log before a checkpoint.
 const MAX_LOG_PAIRS: u32 = 16;
@@ -99,7 +96,7 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// Collect until a checkpoint fits that writes the map; whether it does.
     fn make_room_for_map(&mut self) -> Result<bool> {
-        let pages = self.map_pages_to_write(true).len() as u32 + self.body_pages() + SLACK;
+        let pages = self.map_pages_to_write(true).len() as u32 + self.body_pages() + LOG_PAGES_BEFORE;
         let needed = 2 * pages.div_ceil(self.layout.pages_per_block) + 1;
         while self.free_count() < needed {
             if self.coming == 0 && !self.collect_next(false)? {
@@ -132,7 +129,9 @@ impl<H: FlashHardware> PageVolume<H> {
         }
         loop {
             for block in core::mem::take(&mut self.chain.upcoming).into_iter().flatten() {
-                self.free_chain_block(block)?;
+                if !self.chain.left.contains(&block) {
+                    self.free_chain_block(block)?;
+                }
             }
             if let Some(block) = self.chain.failed.take() {
                 self.blocks.info_mut(block).failing = true;
@@ -157,7 +156,9 @@ impl<H: FlashHardware> PageVolume<H> {
         }
         let changed = if with_map { 0 } else { self.snapshot_pages() };
         let pages = changed + self.map_pages_to_write(with_map).len() as u32 + self.body_pages();
-        self.reserve_for(pages + SLACK, Heat::Cold)?;
+        // Of one that goes elsewhere, the log takes nothing.
+        let slack = if anew { 0 } else { LOG_PAGES_BEFORE };
+        self.reserve_for(pages + slack, Heat::Cold)?;
         if !anew {
             let before = self.sequence;
             self.write_group(Group::Pending)?;
@@ -249,8 +250,11 @@ impl<H: FlashHardware> PageVolume<H> {
             }
             pair.into_iter().try_for_each(|block| self.free_chain_block(block))?;
         }
-        let left = core::mem::take(&mut self.chain.left);
-        left.into_iter().try_for_each(|block| self.free_chain_block(block))?;
+        for block in core::mem::take(&mut self.chain.left) {
+            if !self.chain.upcoming.iter().flatten().any(|&other| other == block) {
+                self.free_chain_block(block)?;
+            }
+        }
         self.blocks.hold_emptied(false);
         self.release_emptied()
     }

@@ -49,6 +49,9 @@ pub(super) const MAX_PAGES_PER_BLOCK: u32 = 16_384;
 /// The most streams: a class has four bits, and more than this gain nothing.
 pub(super) const MAX_CLASSES: u8 = 8;
 
+/// Pages that the log may take while a checkpoint is made ready.
+pub(super) const LOG_PAGES_BEFORE: u32 = 3;
+
 impl Layout {
     /// The layout for a chip, but for capacity and reserve; `None` where a block has no room for data and its summary, or a
     /// number is out of range.
@@ -127,17 +130,17 @@ impl Layout {
         self.checkpoint_pages(self.capacity_pages).div_ceil(self.pages_per_block)
     }
 
-    /// Free blocks that only garbage collection and checkpoints may take: what a checkpoint takes that is begun elsewhere because a
-    /// block of the chain failed, the pair that the log has come to by then, and two that survivors go to.
+    /// Free blocks that only garbage collection and checkpoints may take: what a checkpoint takes, also one that is begun elsewhere
+    /// because a block of the chain failed; the pair that the log has come to by then, and two that survivors go to.
     ///
-    /// Such a checkpoint writes the map pages that have changed or a snapshot of the changes, whichever takes less, and leaves a
-    /// pair to go on in; the pair that was set aside for that is free then.
+    /// A checkpoint writes the map pages that have changed or a snapshot of the changes, whichever takes less, and leaves a
+    /// pair to go on in; the pair that was set aside for that is free then, or is that pair.
     #[must_use]
     pub fn floor(&self) -> u32 {
         let map_pages = u64::from(self.map_pages());
         let snapshot = (self.most_changes() * SNAPSHOT_ENTRY).div_ceil(log::room(self.page_size) as u64) + 1;
         let saved = map_pages.saturating_sub(snapshot) as u32;
-        let pages = self.checkpoint_pages(self.capacity_pages) - saved;
+        let pages = self.checkpoint_pages(self.capacity_pages) - saved + LOG_PAGES_BEFORE;
         2 * pages.div_ceil(self.pages_per_block) + 4
     }
 
