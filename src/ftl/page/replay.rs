@@ -104,7 +104,7 @@ impl Replayed {
                 Some(slot) => slot,
                 None => walker.log_pages(self.next_log, epoch)?,
             };
-            let (before, newer) = (self.next_log, slot.newer);
+            let (before, newer, begun) = (self.next_log, slot.newer, slot.begun);
             let (erased, torn_twin) = (slot.erased, slot.torn_twin);
             self.take(hw, slot, &mut group)?;
             if self.damage.is_some() {
@@ -120,9 +120,9 @@ impl Replayed {
                 return Ok(());
             }
             self.newer |= newer;
-            // A pair that was not begun holds what it held before.
-            let begun = walker.slot > 0;
             if self.clean.is_some() {
+                // A pair that was not begun holds what it held before.
+                let begun = walker.slot > 0;
                 // The next session begins in the next pair, whatever has become of this one.
                 let mut ahead = walker.clone();
                 if begun && ahead.jump() {

@@ -229,13 +229,15 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
     /// The log pages in this place, by number, and whether both copies are erased.
     pub(super) fn log_pages(&mut self, expected: u64, epoch: u32) -> Result<LogSlot> {
         let (at, first) = self.read(0)?;
-        let mut slot = LogSlot { pages: Vec::new(), erased: true, newer: false, torn_twin: false };
+        let begun = self.slot > 0;
+        let mut slot = LogSlot { pages: Vec::new(), begun, erased: true, newer: false, torn_twin: false };
         let alone = self.take_log_page(at, first, epoch, &mut slot);
         if alone == Some((expected, false)) {
             return Ok(slot);
         }
         let (twin, second) = self.read(1)?;
         let written = !second.is_erased();
+        slot.begun = slot.begun || !slot.erased && !written && self.is_erased_behind(at.block)?;
         let second = self.take_log_page(twin, second, epoch, &mut slot);
         let damage = |at| (at, format!("{} is not the log page that its twin is", place(self.hw, at)));
         match (alone, second) {
@@ -247,6 +249,16 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
         }
         slot.pages.sort_by_key(|(head, _)| head.number);
         Ok(slot)
+    }
+
+    /// Whether nothing follows this place in `block`: it was erased for the chain, and not before it held something else.
+    fn is_erased_behind(&self, block: Block) -> Result<bool> {
+        for page in [self.slot + 1, self.layout.pages_per_block - 1] {
+            if !read_metadata(self.hw, PageAddr { block, page })?.is_erased() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether both copies of this place hold the log page with that number.
@@ -286,6 +298,8 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
 #[derive(Debug)]
 pub(super) struct LogSlot {
     pub(super) pages: Vec<(Head, LogPage)>,
+    /// The pair was begun: what it holds is no older than the chain.
+    pub(super) begun: bool,
     /// Both copies are erased.
     pub(super) erased: bool,
     /// There is something of a later checkpoint.
