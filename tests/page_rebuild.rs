@@ -1,5 +1,5 @@
-//! What a rebuild gives back of volumes that were cut short, recovered and written on: the newest that was committed, and nothing
-//! that never was.
+//! Volumes that were cut short, recovered and written on: for as long as blocks are left they take more, and what a rebuild gives
+//! back of them is the newest that was committed, and nothing that never was.
 
 #![forbid(unsafe_code)]
 
@@ -8,15 +8,15 @@ mod paged;
 
 use std::collections::BTreeSet;
 
-use nandimg::Result;
 use nandimg::check::{Checked, Severity};
-use nandimg::flash::FlashHardware;
-use nandimg::flash::faults::Cut;
+use nandimg::flash::faults::{Cut, LatentFault};
+use nandimg::flash::{Block, FlashHardware, Operation};
 use nandimg::ftl::Volume;
 use nandimg::ftl::page::{Lpn, Mount, PageVolume, Ppn};
 use nandimg::onflash::paged::head::Kind;
 use nandimg::onflash::paged::map::MapEntry;
 use nandimg::prng::SplitMix64;
+use nandimg::{Error, Result};
 
 use paged::{
     Chip, Replay, bytes, content, deep_or, formatted, geometry, metadata_pages, repair, spoil, what_is_left,
@@ -78,20 +78,8 @@ fn cut_and_written_on(rng: &mut SplitMix64) -> (Chip, Known) {
 }
 
 /// The same, of so many pages a block and blocks, that holds so much of what it can.
-fn written_after_cuts(rng: &mut SplitMix64, (pages, blocks): (u32, u32), percent: u64) -> (Chip, Known) {
-    let mut chip = formatted(geometry(PAGE as u32, pages, blocks), &[]);
-    let mut known = {
-        let mut volume = paged::mount(chip);
-        let pages = volume.capacity() / PAGE as u64 * percent / 100;
-        let content = bytes(rng, pages * PAGE as u64);
-        for (part, n) in content.chunks(20 * PAGE).zip(0..) {
-            volume.write(n * 20 * PAGE as u64, part).unwrap();
-            volume.sync().unwrap();
-        }
-        volume.end().unwrap();
-        chip = volume.into_flash();
-        Known::new(content)
-    };
+fn written_after_cuts(rng: &mut SplitMix64, shape: (u32, u32), percent: u64) -> (Chip, Known) {
+    let (mut chip, mut known) = filled(rng, shape, percent);
     for _ in 0..rng.below(5) {
         let (most, transactions) = [(80, 20), (1500, 200)][rng.below(2) as usize];
         chip.cut_power_after(rng.below(most), Cut::ALL[rng.below(Cut::ALL.len() as u64) as usize]);
@@ -106,6 +94,19 @@ fn written_after_cuts(rng: &mut SplitMix64, (pages, blocks): (u32, u32), percent
     // A long transaction may have been committed in parts.
     known.note(content(&paged::mount(chip.clone())));
     (chip, known)
+}
+
+/// A new volume of so many pages a block and blocks, that holds so much of what it can.
+fn filled(rng: &mut SplitMix64, (pages, blocks): (u32, u32), percent: u64) -> (Chip, Known) {
+    let mut volume = paged::mount(formatted(geometry(PAGE as u32, pages, blocks), &[]));
+    let pages = volume.capacity() / PAGE as u64 * percent / 100;
+    let content = bytes(rng, pages * PAGE as u64);
+    for (part, n) in content.chunks(20 * PAGE).zip(0..) {
+        volume.write(n * 20 * PAGE as u64, part).unwrap();
+        volume.sync().unwrap();
+    }
+    volume.end().unwrap();
+    (volume.into_flash(), Known::new(content))
 }
 
 fn session(chip: &mut Chip, known: &mut Known, rng: &mut SplitMix64, transactions: u64) -> Result<()> {
@@ -190,6 +191,63 @@ fn a_full_volume_on_small_blocks_is_written_to_whatever_was_cut_short() {
         let blocks = [48, 64, 96][seed as usize % 3];
         let percent = [90, 100][rng.below(2) as usize];
         written_after_cuts(&mut rng, (4, blocks), percent);
+    }
+}
+
+/// What a block does next that fails.
+fn make_one_fail(chip: &mut Chip, rng: &mut SplitMix64) {
+    let good: Vec<Block> =
+        chip.geometry().iter_blocks().filter(|&block| block.0 >= 8 && !chip.is_bad(block).unwrap()).collect();
+    let block = good[rng.below(good.len() as u64) as usize];
+    let fault = match rng.below(3) {
+        0 => return chip.inner_mut().set_factory_bad(block),
+        1 => LatentFault { block: block.0, on: Operation::Erase, after: 0 },
+        _ => LatentFault { block: block.0, on: Operation::Program, after: rng.below(7) },
+    };
+    chip.latent_mut().add(fault);
+}
+
+/// Write on while blocks fail and the power goes; until the volume says that more are bad than were reserved for that.
+fn written_while_blocks_fail(rng: &mut SplitMix64) {
+    let shape = [(4, 64), (8, 64), (16, 64), (8, 260), (5, 96), (64, 64)][rng.below(6) as usize];
+    let percent = [90, 100][rng.below(2) as usize];
+    let (mut chip, mut known) = filled(rng, shape, percent);
+    let reserve_is_gone = |volume: &PageVolume<Chip>, why: &str| {
+        let bad = volume.bad_blocks().len() as u32;
+        assert!(bad > volume.layout().reserve_blocks, "{bad} are bad, and {why}");
+    };
+    for _ in 0..40 {
+        let volume = paged::mount(chip.clone());
+        if let Some(why) = volume.read_only() {
+            return reserve_is_gone(&volume, why);
+        }
+        if rng.below(2) == 0 {
+            make_one_fail(&mut chip, rng);
+        }
+        if rng.below(2) == 0 {
+            let most = [80, 1500][rng.below(2) as usize];
+            chip.cut_power_after(rng.below(most), Cut::ALL[rng.below(Cut::ALL.len() as u64) as usize]);
+        }
+        let transactions = [3, 20, 100][rng.below(3) as usize];
+        let done = session(&mut chip, &mut known, rng, transactions);
+        let was_cut = chip.is_off();
+        chip.restore_power();
+        let volume = paged::mount(chip.clone());
+        match done {
+            _ if was_cut => {}
+            Err(Error::ReadOnly(why)) => return reserve_is_gone(&volume, &why),
+            done => assert!(done.is_ok(), "{shape:?} pages and blocks: {done:?}"),
+        }
+        known.note(content(&volume));
+    }
+}
+
+/// A checkpoint takes what was reserved for it, however scattered the changes are, and though reserving it wears blocks.
+#[test]
+fn a_full_volume_whose_blocks_fail_is_written_to_until_the_reserve_is_gone() {
+    for seed in (0..deep_or(6_000, 50)).chain([302, 805, 974, 1620, 2560, 2603, 2613, 2990]) {
+        let _replay = Replay(format!("seed {seed}"));
+        written_while_blocks_fail(&mut SplitMix64::new(seed));
     }
 }
 

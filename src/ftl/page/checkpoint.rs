@@ -47,7 +47,7 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// Take a checkpoint; where the chain fails, elsewhere.
     pub(super) fn checkpoint(&mut self) -> Result<()> {
-        self.take_checkpoint(self.map_is_old() || !self.snapshot_is_worth_it(4))
+        self.take_checkpoint(self.map_is_old() || !self.snapshot_is_worth_it())
     }
 
     /// Take a checkpoint that leaves the next mount no more than so many log pages to read.
@@ -84,12 +84,13 @@ impl<H: FlashHardware> PageVolume<H> {
         self.append_alone(&Record::Session)
     }
 
-    /// Whether to say where the pages lie that have changed takes less than a `factor`th of the map pages that have.
-    fn snapshot_is_worth_it(&self, factor: u32) -> bool {
+    /// Whether to say where the pages lie that have changed takes less than a fourth of the map pages that have.
+    fn snapshot_is_worth_it(&self) -> bool {
         let dirty = self.map.dirty().len() as u32;
-        self.snapshot_pages() * factor <= dirty
+        self.snapshot_pages() * 4 <= dirty
     }
 
+    /// The pages that a snapshot usually takes.
     fn snapshot_pages(&self) -> u32 {
         (self.map.changes() * SNAPSHOT_ENTRY as usize).div_ceil(room(self.layout.page_size)) as u32 + 1
     }
@@ -139,7 +140,7 @@ impl<H: FlashHardware> PageVolume<H> {
             self.chain.slot = self.layout.pages_per_block;
             self.chain.half = false;
             self.log.unrepeated.clear();
-            let with_map = with_map || !self.snapshot_is_worth_it(1);
+            let with_map = with_map || self.encode_snapshot().len() > self.map.dirty().len();
             match self.try_checkpoint(true, with_map) {
                 Err(_) if self.chain.failed.is_some() => {}
                 done => return done.map_err(|error| self.in_doubt(error)),
@@ -154,8 +155,10 @@ impl<H: FlashHardware> PageVolume<H> {
         if anew {
             self.claim_pair()?;
         }
-        let changed = if with_map { 0 } else { self.snapshot_pages() };
-        let pages = changed + self.map_pages_to_write(with_map).len() as u32 + self.body_pages();
+        let changed = if with_map { 0 } else { self.encode_snapshot().len() as u32 };
+        // What is reserved is counted as erased, so what lags behind may be more after that.
+        let map_pages = self.map_pages_to_write(with_map);
+        let pages = changed + map_pages.len() as u32 + self.body_pages();
         // Of one that goes elsewhere, the log takes nothing.
         let slack = if anew { 0 } else { LOG_PAGES_BEFORE };
         self.reserve_for(pages + slack, Heat::Cold)?;
@@ -170,7 +173,7 @@ impl<H: FlashHardware> PageVolume<H> {
         // What was moved must be there before what points to it.
         self.hw.sync()?;
         let (directory, pairs) = (self.map.directory.clone(), self.chain.pairs.len());
-        let written = self.write_checkpoint(with_map);
+        let written = self.write_checkpoint(&map_pages, with_map);
         if written.is_err() && self.chain.failed.is_some() {
             self.take_back_checkpoint(directory, pairs)?;
         }
@@ -184,10 +187,10 @@ impl<H: FlashHardware> PageVolume<H> {
         self.enter_force(anchor)
     }
 
-    /// Write map pages, directory, block table and, where the map was not written, the snapshot; the anchor that points to them,
-    /// and pages of the snapshot.
-    fn write_checkpoint(&mut self, with_map: bool) -> Result<(Anchor, u32)> {
-        for index in self.map_pages_to_write(with_map) {
+    /// Write these map pages, directory, block table and, where the map was not written, the snapshot; the anchor that points to
+    /// them, and pages of the snapshot.
+    fn write_checkpoint(&mut self, map_pages: &[u32], with_map: bool) -> Result<(Anchor, u32)> {
+        for &index in map_pages {
             self.write_map_page(index)?;
         }
         self.note_twins();
@@ -219,9 +222,14 @@ impl<H: FlashHardware> PageVolume<H> {
         Ok((Anchor { snapshot_pages, ..anchor }, snapshot))
     }
 
+    /// The records of a snapshot, page by page: more of them the more the places are scattered.
+    fn encode_snapshot(&self) -> Vec<Vec<u8>> {
+        encode_group(self.map.snapshot(&self.layout), room(self.layout.page_size), 0)
+    }
+
     /// Say where the pages lie that the map on flash does not know; how many log pages that takes.
     fn write_snapshot(&mut self) -> Result<u32> {
-        let pages = encode_group(self.map.snapshot(&self.layout), room(self.layout.page_size), 0);
+        let pages = self.encode_snapshot();
         let last = pages.len() - 1;
         for (i, page) in pages.iter().enumerate() {
             let commit = if i == last { flags::COMMIT } else { 0 };
