@@ -304,6 +304,12 @@ impl Blocks {
     pub(super) fn bad_count(&self) -> u32 {
         self.bad().count() as u32
     }
+
+    /// Blocks that failed and are not given up yet.
+    pub(super) fn failing_count(&self) -> u32 {
+        let failing = |block| self.info(block).failing && self.state(block) != BlockState::Bad;
+        self.iter().filter(|&block| failing(block)).count() as u32
+    }
 }
 
 #[cfg(test)]

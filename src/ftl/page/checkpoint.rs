@@ -90,6 +90,12 @@ impl<H: FlashHardware> PageVolume<H> {
         self.snapshot_pages() * 4 <= dirty
     }
 
+    /// Whether a checkpoint with the map pages that have changed takes less than one with a snapshot.
+    fn map_takes_less(&self) -> bool {
+        let with_snapshot = self.encode_snapshot().len() + self.map_pages_to_write(false).len();
+        self.map_pages_to_write(true).len() < with_snapshot
+    }
+
     /// The pages that a snapshot usually takes.
     fn snapshot_pages(&self) -> u32 {
         (self.map.changes() * SNAPSHOT_ENTRY as usize).div_ceil(room(self.layout.page_size)) as u32 + 1
@@ -140,7 +146,7 @@ impl<H: FlashHardware> PageVolume<H> {
             self.chain.slot = self.layout.pages_per_block;
             self.chain.half = false;
             self.log.unrepeated.clear();
-            let with_map = with_map || self.encode_snapshot().len() > self.map.dirty().len();
+            let with_map = with_map || self.map_takes_less();
             match self.try_checkpoint(true, with_map) {
                 Err(_) if self.chain.failed.is_some() => {}
                 done => return done.map_err(|error| self.in_doubt(error)),

@@ -108,7 +108,7 @@ impl<H: FlashHardware> PageVolume<H> {
                 other => other.to_string(),
             });
         }
-        self.over_reserve()
+        self.over_reserve(self.blocks.bad_count())
     }
 
     fn add_warnings(&mut self) {

@@ -240,9 +240,8 @@ impl<H: FlashHardware> PageVolume<H> {
         self.blocks.mapped()
     }
 
-    /// Why nothing can be written any more, where so many blocks are bad that what is stored fills the others.
-    fn over_reserve(&self) -> Option<String> {
-        let bad = self.blocks.bad_count();
+    /// Why nothing can be written any more, where so many blocks are `bad` that what is stored fills the others.
+    fn over_reserve(&self, bad: u32) -> Option<String> {
         let room = u64::from(self.layout.capacity_with(bad));
         (bad > self.layout.reserve_blocks && self.mapped_pages() > room).then(|| {
             format!(
@@ -253,7 +252,11 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     fn check_reserve(&mut self) -> Result<()> {
-        if let Some(reason) = self.over_reserve() {
+        self.check_reserve_for(self.blocks.bad_count())
+    }
+
+    fn check_reserve_for(&mut self, bad: u32) -> Result<()> {
+        if let Some(reason) = self.over_reserve(bad) {
             self.read_only.get_or_insert(reason);
         }
         self.check_writable()

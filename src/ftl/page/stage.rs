@@ -300,9 +300,10 @@ impl<H: FlashHardware> PageVolume<H> {
         Ok(())
     }
 
-    /// There is no room, which is no wonder where more blocks are bad than were reserved for that.
+    /// There is no room, which is no wonder where more blocks are bad, or will be once they can be emptied, than were reserved for
+    /// that.
     fn no_room(&mut self) -> Error {
-        match self.check_reserve() {
+        match self.check_reserve_for(self.blocks.bad_count() + self.blocks.failing_count()) {
             Err(error) => error,
             Ok(()) => self.no_free_block(),
         }
