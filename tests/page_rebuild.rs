@@ -246,7 +246,7 @@ fn written_while_blocks_fail(rng: &mut SplitMix64) {
 /// A checkpoint takes what was reserved for it, however scattered the changes are, and though reserving it wears blocks.
 #[test]
 fn a_full_volume_whose_blocks_fail_is_written_to_until_the_reserve_is_gone() {
-    for seed in (0..deep_or(6_000, 50)).chain([302, 805, 974, 1620, 2560, 2603, 2613, 1025, 9321])
+    for seed in (0..deep_or(6_000, 50)).chain([302, 805, 974, 1620, 2560, 2603, 2613, 2990, 1025, 9140, 9321])
     {
         let _replay = Replay(format!("seed {seed}"));
         written_while_blocks_fail(&mut SplitMix64::new(seed));

@@ -23,6 +23,9 @@ use crate::onflash::paged::{MAX_CLOCK, StoredPage};
 /// The most blocks that are emptied before the log says so.
 const MOST_COMING: u32 = 4;
 
+/// What is collected may just make up for what the log takes to say so; a checkpoint makes the log short again.
+const TRIES_FOR_ROOM: u32 = 4;
+
 /// Blocks closed by one transaction that are worth a block closed early, to prove that it was committed.
 const UNPROVEN_BLOCKS: u32 = 16;
 
@@ -50,6 +53,15 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// Make room for a page of the host; whether there is.
     pub(super) fn make_room(&mut self) -> Result<bool> {
+        for _ in 0..TRIES_FOR_ROOM {
+            if self.try_to_make_room()? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn try_to_make_room(&mut self) -> Result<bool> {
         if self.failing {
             self.empty_failing_blocks()?;
         }
