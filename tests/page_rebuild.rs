@@ -253,6 +253,34 @@ fn a_full_volume_whose_blocks_fail_is_written_to_until_the_reserve_is_gone() {
     }
 }
 
+/// Checkpoints that were cut short lie about beside the one that counts, of the same epoch and of other lengths.
+#[test]
+fn what_cut_recoveries_leave_is_not_taken_for_the_checkpoint() {
+    for seed in 0..deep_or(2_000, 200) {
+        let _replay = Replay(format!("seed {seed}"));
+        let mut rng = SplitMix64::new(seed);
+        let shape = [(8, 64), (16, 64), (64, 48)][seed as usize % 3];
+        let (mut chip, mut known) = filled(&mut rng, shape, 40);
+        chip.cut_power_after(20 + rng.below(400), Cut::Done);
+        let _ = session(&mut chip, &mut known, &mut rng, 200);
+        chip.restore_power();
+        for _ in 0..rng.below(6) {
+            chip.cut_power_after(4 + rng.below(40), Cut::Done);
+            let _ = PageVolume::mount(&mut chip, &Mount::default()).unwrap().write(0, &[1]);
+            chip.restore_power();
+        }
+        let mut volume = paged::mount(chip);
+        volume.write(0, &bytes(&mut rng, 2 * PAGE as u64)).unwrap();
+        volume.end().unwrap();
+        let newest = content(&volume);
+        let mut chip = volume.into_flash();
+        lose(&mut chip, |kind| kind == Kind::Anchor);
+        let repaired = repair(&mut chip).unwrap();
+        assert!(told(&repaired).is_empty() && repaired.is_clean(), "{:?}", repaired.findings);
+        assert!(content(&paged::mount(chip)) == newest);
+    }
+}
+
 /// What a session that is cut short wrote stands in closed blocks, which the chain may be about to go on in.
 #[test]
 fn what_was_never_committed_does_not_come_back_after_a_recovery() {

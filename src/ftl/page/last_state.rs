@@ -21,18 +21,16 @@ use crate::onflash::paged::log::flags;
 use crate::onflash::paged::map::{self, MapEntry};
 use crate::onflash::paged::tables::{BlockState, Directory};
 
-/// Places that a directory may begin in: its two copies, and those of one that was cut short.
-const MOST_PLACES: usize = 4;
+/// Places that a directory may begin in: its two copies, and those of recoveries before it that were cut short.
+const MOST_PLACES: usize = 16;
 
 /// The pages of the chain of one epoch.
 #[derive(Clone, Debug, Default)]
 struct Trail {
     /// Where the directory begins.
     begins: Vec<PageAddr>,
-    directory_pages: u64,
-    table_pages: u64,
-    /// The first and the last log page.
-    log: Option<(u64, u64)>,
+    /// The last log page.
+    last_log: Option<u64>,
     /// The log or an anchor shows that the checkpoint was in force.
     in_force: bool,
     /// Its anchor, which knows all of this better.
@@ -56,18 +54,10 @@ impl Trails {
     /// There is such a page.
     pub(super) fn note(&mut self, head: &Head, at: PageAddr) {
         let trail = self.0.entry(head.epoch).or_default();
-        let pages = head.number.saturating_add(1);
         match head.kind {
-            Kind::Directory => {
-                trail.directory_pages = trail.directory_pages.max(pages);
-                if head.number == 0 && trail.begins.len() < MOST_PLACES {
-                    trail.begins.push(at);
-                }
-            }
-            Kind::Table => trail.table_pages = trail.table_pages.max(pages),
+            Kind::Directory if head.number == 0 && trail.begins.len() < MOST_PLACES => trail.begins.push(at),
             Kind::Log if head.number < LAST_NUMBER => {
-                let (first, last) = trail.log.unwrap_or((head.number, head.number));
-                trail.log = Some((first.min(head.number), last.max(head.number)));
+                trail.last_log = trail.last_log.max(Some(head.number));
                 trail.in_force |= head.flags & flags::SNAPSHOT == 0;
             }
             _ => {}
@@ -87,13 +77,20 @@ impl Trail {
         same.map(|(a, b)| (a.block.0, b.block.0, a.page)).collect()
     }
 
-    /// Pages of the directory and of the block table; the first log page.
-    fn extent(&self) -> Option<(u32, u32, u64)> {
+    /// Pages of the directory and of the block table; the first log page. Without an anchor, as they are found from `walker` on:
+    /// one that was cut short may have had others.
+    fn extent<H: FlashHardware>(
+        &self,
+        mut walker: Walker<'_, H>,
+        epoch: u32,
+    ) -> Result<Option<(u32, u32, u64)>> {
         if let Some(anchor) = &self.anchor {
-            return Some((anchor.directory_pages, anchor.table_pages, anchor.next_log));
+            return Ok(Some((anchor.directory_pages, anchor.table_pages, anchor.next_log)));
         }
-        let (first, _) = self.log?;
-        Some((u32::try_from(self.directory_pages).ok()?, u32::try_from(self.table_pages).ok()?, first))
+        let directory_pages = walker.count(Kind::Directory, epoch)?;
+        let table_pages = walker.count(Kind::Table, epoch)?;
+        let first = walker.first_log_page(epoch)?;
+        Ok(first.map(|first| (directory_pages, table_pages, first)))
     }
 }
 
@@ -136,8 +133,10 @@ impl LastState {
         body: (u32, u32, u32),
         committed: u64,
     ) -> Result<Option<Self>> {
-        let Some((directory_pages, table_pages, first)) = trail.extent() else { return Ok(None) };
         let Some(mut walker) = Walker::new(hw, layout, volume, body) else { return Ok(None) };
+        let Some((directory_pages, table_pages, first)) = trail.extent(walker.clone(), epoch)? else {
+            return Ok(None);
+        };
         let directory = read_directory(&mut walker, directory_pages, epoch)?;
         let Some(layout) = with_capacity_of(hw, layout, &directory)? else { return Ok(None) };
         let at_table = walker.clone();
@@ -170,7 +169,7 @@ impl LastState {
         };
         let ended_well = !replayed.torn && followed.is_as_left()?;
         let is_all = replayed.damage.is_none()
-            && trail.log.is_none_or(|(_, last)| replayed.next_log > last)
+            && trail.last_log.is_none_or(|last| replayed.next_log > last)
             && replayed.clock >= committed
             && lost_half.is_none()
             && (ended_well || followed.sign_of_newer()?.is_none());

@@ -188,6 +188,36 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
         Ok(stream)
     }
 
+    /// Pass over the pages of a stream that begins here; how many there are.
+    pub(super) fn count(&mut self, kind: Kind, epoch: u32) -> Result<u32> {
+        let mut pages = 0;
+        loop {
+            match self.chunk(kind, u64::from(pages), epoch) {
+                Ok(_) if self.advance() => pages += 1,
+                Ok(_) => return Ok(pages + 1),
+                Err(Error::Unmountable(_)) => return Ok(pages),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The number of the log page that begins here, if there is one: where it stood in one block alone, the next one repeats it.
+    pub(super) fn first_log_page(&mut self, epoch: u32) -> Result<Option<u64>> {
+        for is_next in [false, true] {
+            let slot = self.log_pages(0, epoch)?;
+            if let Some((head, page)) = slot.pages.first() {
+                return Ok(match page.repeated.is_empty() {
+                    true => (!is_next).then_some(head.number),
+                    false => head.number.checked_sub(1),
+                });
+            }
+            if !self.advance() {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
     fn leave(&mut self, kind: Kind) -> Result<()> {
         if self.advance() {
             return Ok(());
