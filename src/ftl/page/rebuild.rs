@@ -164,7 +164,8 @@ struct Left {
 }
 
 impl Left {
-    /// The same where the map says that content of such a CRC-32 counts, and where it is: that, wherever it is whole, else what is left.
+    /// The same where the map says that content of such a CRC-32 counts, and where it is: what is there, if it is whole, else the
+    /// same content elsewhere, else what is left.
     fn by_map<H: FlashHardware>(
         self,
         hw: &H,
@@ -173,16 +174,12 @@ impl Left {
         crc: u32,
         data: &mut [u8],
     ) -> Result<Self> {
-        let same = self.found.filter(|(version, _)| version.crc == crc);
-        if let Some((_, true)) = same {
-            return Ok(Self { newer: None, ..self });
-        }
         if let Some(version) = mapped
             && is_whole(hw, layout, version, data)?
         {
             return Ok(Self { found: Some((version, true)), newer: None, is_lost: false });
         }
-        if same.is_some() {
+        if self.found.is_some_and(|(version, _)| version.crc == crc) {
             return Ok(Self { newer: None, ..self });
         }
         let newer = mapped.map(|version| layout.page_addr(version.page));
