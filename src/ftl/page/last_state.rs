@@ -87,8 +87,8 @@ impl Trail {
         if let Some(anchor) = &self.anchor {
             return Ok(Some((anchor.directory_pages, anchor.table_pages, anchor.next_log)));
         }
-        let directory_pages = walker.count(Kind::Directory, epoch)?;
-        let table_pages = walker.count(Kind::Table, epoch)?;
+        let Some(directory_pages) = walker.count(Kind::Directory, epoch)? else { return Ok(None) };
+        let Some(table_pages) = walker.count(Kind::Table, epoch)? else { return Ok(None) };
         let first = walker.first_log_page(epoch)?;
         Ok(first.map(|first| (directory_pages, table_pages, first)))
     }

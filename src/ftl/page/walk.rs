@@ -188,14 +188,14 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
         Ok(stream)
     }
 
-    /// Pass over the pages of a stream that begins here; how many there are.
-    pub(super) fn count(&mut self, kind: Kind, epoch: u32) -> Result<u32> {
+    /// Pass over the pages of a stream that begins here; how many there are, `None` where the chain ends with them.
+    pub(super) fn count(&mut self, kind: Kind, epoch: u32) -> Result<Option<u32>> {
         let mut pages = 0;
         loop {
             match self.chunk(kind, u64::from(pages), epoch) {
                 Ok(_) if self.advance() => pages += 1,
-                Ok(_) => return Ok(pages + 1),
-                Err(Error::Unmountable(_)) => return Ok(pages),
+                Ok(_) => return Ok(None),
+                Err(Error::Unmountable(_)) => return Ok(Some(pages)),
                 Err(error) => return Err(error),
             }
         }
