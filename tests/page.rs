@@ -48,3 +48,16 @@ fn what_is_written_is_read() {
         }
     }
 }
+
+/// With pages that need not be written again, nothing but the length changes, and then it does not.
+#[test]
+fn a_length_that_comes_back_is_the_length() {
+    let mut volume = fresh(256, 2048, 64);
+    volume.write(0, &[0; 1000]).unwrap();
+    volume.sync().unwrap();
+    volume.set_len(900).unwrap();
+    volume.set_len(1000).unwrap();
+    volume.end().unwrap();
+    let volume = PageVolume::mount(volume.into_flash(), &Mount::default()).unwrap();
+    assert_eq!(volume.len(), 1000);
+}

@@ -8,6 +8,8 @@ mod paged;
 use std::collections::{BTreeMap, BTreeSet};
 
 use nandimg::Error;
+use nandimg::check::Finding;
+use nandimg::check::page::check;
 use nandimg::flash::faults::{Faulty, LatentFault, Tearable};
 use nandimg::flash::sim::SimFlash;
 use nandimg::flash::{Block, FlashHardware, Geometry, Operation, PageAddr};
@@ -497,11 +499,19 @@ fn any_page_of_short_commits_may_go_but_the_last() {
         }
         let used = Used { chip: volume.into_flash(), content: expected, before };
         let mut older = 0;
-        for at in metadata(&used.chip) {
+        let pages = metadata_pages(&used.chip);
+        let newest = pages.iter().map(|(_, head)| head.epoch).max();
+        for (at, head) in pages {
             let _replay = Replay(format!("{commits} commits, {at}"));
             for how in [Gone::Unreadable, Gone::Garbage] {
                 let mut chip = used.chip.clone();
                 how.apply(&mut chip, at);
+                if head.kind == Kind::Log && Some(head.epoch) == newest {
+                    let checked = check(&chip, &mut |_, _| {}).unwrap();
+                    let names_it = |f: &Finding| (f.block, f.page) == (Some(at.block.0), Some(at.page));
+                    let told = |f: &Finding| names_it(f) || ["older-state", "fallback"].contains(&f.code);
+                    assert!(checked.findings.iter().any(told), "{how:?}: {:?}", checked.findings);
+                }
                 let volume = mount(chip);
                 older += u32::from(!look(&volume, &used, false));
             }

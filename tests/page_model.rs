@@ -33,12 +33,13 @@ struct Seen {
     checkpoints: u64,
 }
 
-/// Seeds in which a block of the anchor zone fails as an anchor is written, and then the power goes.
-const FAILING_ANCHORS: [u64; 2] = [323, 904];
+/// Seeds in which a block of the anchor zone fails as an anchor is written, and then the power goes; and one in which a log that was
+/// cut short is to go on in a block with one data page.
+const NAMED: [u64; 3] = [323, 904, 1277];
 
 fn run_seeds(geometry: Geometry, seeds: u64, operations: u32) {
     let mut seen = Seen::default();
-    for seed in (0..deep_or(10 * seeds, seeds)).chain(FAILING_ANCHORS) {
+    for seed in (0..deep_or(10 * seeds, seeds)).chain(NAMED) {
         let _replay = Replay(format!("seed {seed} of {geometry:?}"));
         Run::new(geometry, seed, &mut seen).run(operations);
     }

@@ -98,8 +98,15 @@ impl<H: FlashHardware> PageVolume<H> {
             };
             self.blocks.set_state(*slot, BlockState::Chain);
         }
+        let pair = self.erased_first(pair)?;
         self.chain.upcoming.push_back(pair);
         Ok(())
+    }
+
+    /// The two blocks, the erased one first: were the other alone there, a mount could take what it held for a page of the log.
+    pub(super) fn erased_first(&self, [a, b]: Pair) -> Result<Pair> {
+        let swap = self.is_erased(b)? && !self.is_erased(a)?;
+        Ok(if swap { [b, a] } else { [a, b] })
     }
 
     /// A block that holds what counts if the recovery is cut short: one that the last group of a log that was cut short emptied. The

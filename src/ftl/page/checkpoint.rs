@@ -3,7 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use super::chain::{ChainPage, Copies, Pair};
+use super::chain::{ChainPage, Copies};
 use super::layout::{LOG_PAGES_BEFORE, SNAPSHOT_ENTRY};
 use super::log::{Group, Log, Pending, encode_group};
 use super::{PageVolume, Session};
@@ -387,7 +387,7 @@ impl<H: FlashHardware> PageVolume<H> {
         let announced: Vec<Block> =
             self.announced.iter().filter(|b| !self.pending.erases.contains(b)).take(2).collect();
         let [a, b] = announced[..] else { return self.reserve_pair(Heat::Hot) };
-        let pair: Pair = [a, b];
+        let pair = self.erased_first([a, b])?;
         for block in pair {
             self.announced.remove(block);
             self.blocks.set_state(block, BlockState::Chain);

@@ -320,8 +320,12 @@ impl<H: FlashHardware> Volume for PageVolume<H> {
     }
 
     fn sync(&mut self) -> Result<()> {
-        if self.staged.is_clean(self.len) && self.pending.is_empty() {
-            return Ok(());
+        if self.staged.is_clean(self.len) {
+            // The length may have been another one in between.
+            self.staged = Staged::clean(self.len);
+            if self.pending.is_empty() {
+                return Ok(());
+            }
         }
         self.check_writable()?;
         self.or_rollback(|volume| {

@@ -4,6 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use super::chain::Pair;
 use super::collect::summary_in;
 use super::io::{Reading, read_metadata};
 use super::layout::{Layout, Lpn, Ppn};
@@ -18,6 +19,9 @@ use crate::onflash::paged::log::flags;
 use crate::onflash::paged::map::MapEntry;
 use crate::onflash::paged::tables::BlockState;
 use crate::onflash::paged::{NO_PAGE, NextPair, StoredPage};
+
+/// Why a log page is damaged that stood in one block alone.
+const REPEATED: &str = "it is not the log page that the next one repeats";
 
 /// A page that should hold a logical page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -214,7 +218,7 @@ impl<H: FlashHardware> PageVolume<H> {
         Ok(damaged)
     }
 
-    /// Both copies of all pages from the directory to the end of the log.
+    /// Both copies of all pages from the directory to the end of the log, and the pages that stood in one block alone.
     fn damaged_tables(&self, damaged: &mut Vec<(PageAddr, String)>) -> Result<()> {
         let (a, b, mut slot) = self.anchor.body;
         let mut pair = [Block(a), Block(b)];
@@ -222,30 +226,34 @@ impl<H: FlashHardware> PageVolume<H> {
         let tables = self.anchor.directory_pages.saturating_add(self.anchor.table_pages);
         let mut next_log = self.anchor.next_log;
         let (mut seen, mut next) = (0, None);
+        // Where the page before those of this place stood, if it stood alone.
+        let mut before = None;
         while seen < tables || next_log < self.log.next {
-            let mut halves: Vec<(PageAddr, core::result::Result<Head, String>)> = Vec::new();
-            for block in pair {
-                let at = PageAddr { block, page: slot };
-                halves.push((at, self.head_at(at, &mut next)?));
-            }
-            let log = |head: &Head| head.kind == Kind::Log && head.epoch == self.sequence as u32;
-            let numbers = halves.iter().filter_map(|(_, head)| head.as_ref().ok().filter(|h| log(h)));
-            let newest = numbers.clone().map(|head| head.number).max();
-            let single = numbers.clone().any(|head| head.flags & flags::SINGLE != 0);
+            let copies = pair.map(|block| PageAddr { block, page: slot });
+            let halves = self.heads_at(copies, &mut next)?;
+            let heads: Vec<&Head> = halves.iter().filter_map(|head| head.as_ref().ok()).collect();
+            let single = heads.iter().any(|head| self.is_of_log(head) && head.flags & flags::SINGLE != 0);
             if seen < tables {
                 seen += 1;
-            } else if let Some(newest) = newest {
-                next_log = next_log.max(newest.saturating_add(1));
+            } else {
+                let numbers = heads.iter().filter(|head| self.is_of_log(head)).map(|head| head.number);
+                // A page that stood alone is not missed: the next one repeats it.
+                if numbers.clone().min() == next_log.checked_add(1) {
+                    let lost = if halves[0].is_err() { Some(copies[0]) } else { before };
+                    damaged.extend(lost.map(|at| (at, REPEATED.to_string())));
+                }
+                next_log = numbers.max().map_or(next_log, |newest| next_log.max(newest.saturating_add(1)));
             }
-            let any = halves.iter().any(|(_, head)| head.is_ok());
-            for (at, head) in halves {
+            let any = !heads.is_empty();
+            before = Some(copies[usize::from(any)]);
+            for (at, head) in copies.into_iter().zip(halves) {
                 if let (Err(reason), true, false) = (head, any, single) {
                     damaged.push((at, reason));
                 }
             }
             slot += 1;
             // After a clean end the log goes on in the next pair.
-            if slot == self.layout.pages_per_block || !any {
+            if slot == self.layout.pages_per_block || !any && !self.goes_on(pair, slot, next_log)? {
                 let Some(NextPair(a, b)) = next.take() else { return Ok(()) };
                 if a >= self.layout.blocks || b >= self.layout.blocks {
                     return Ok(());
@@ -258,6 +266,25 @@ impl<H: FlashHardware> PageVolume<H> {
             }
         }
         Ok(())
+    }
+
+    fn is_of_log(&self, head: &Head) -> bool {
+        head.kind == Kind::Log && head.epoch == self.sequence as u32
+    }
+
+    /// Whether the log page after `number` is in this place.
+    fn goes_on(&self, pair: Pair, slot: u32, number: u64) -> Result<bool> {
+        let halves = self.heads_at(pair.map(|block| PageAddr { block, page: slot }), &mut None)?;
+        let mut heads = halves.iter().flatten();
+        Ok(heads.any(|head| self.is_of_log(head) && Some(head.number) == number.checked_add(1)))
+    }
+
+    fn heads_at(
+        &self,
+        [a, b]: [PageAddr; 2],
+        next: &mut Option<NextPair>,
+    ) -> Result<[core::result::Result<Head, String>; 2]> {
+        Ok([self.head_at(a, next)?, self.head_at(b, next)?])
     }
 
     fn head_at(
