@@ -8,6 +8,7 @@ mod paged;
 
 use std::collections::BTreeSet;
 
+use nandimg::check::page::check;
 use nandimg::check::{Checked, Severity};
 use nandimg::flash::faults::{Cut, LatentFault};
 use nandimg::flash::{Block, FlashHardware, Operation};
@@ -81,19 +82,24 @@ fn cut_and_written_on(rng: &mut SplitMix64) -> (Chip, Known) {
 fn written_after_cuts(rng: &mut SplitMix64, shape: (u32, u32), percent: u64) -> (Chip, Known) {
     let (mut chip, mut known) = filled(rng, shape, percent);
     for _ in 0..rng.below(5) {
-        let (most, transactions) = [(80, 20), (1500, 200)][rng.below(2) as usize];
-        chip.cut_power_after(rng.below(most), Cut::ALL[rng.below(Cut::ALL.len() as u64) as usize]);
-        let done = session(&mut chip, &mut known, rng, transactions);
-        assert!(done.is_ok() || chip.is_off(), "{done:?}");
-        chip.restore_power();
-        // What is there now counts.
-        known.note(content(&paged::mount(chip.clone())));
+        cut_short(&mut chip, &mut known, rng);
     }
     let transactions = [3, 10, 40][rng.below(3) as usize];
     session(&mut chip, &mut known, rng, transactions).unwrap();
     // A long transaction may have been committed in parts.
     known.note(content(&paged::mount(chip.clone())));
     (chip, known)
+}
+
+/// A session in which the power goes, if it is long enough.
+fn cut_short(chip: &mut Chip, known: &mut Known, rng: &mut SplitMix64) {
+    let (most, transactions) = [(80, 20), (1500, 200)][rng.below(2) as usize];
+    chip.cut_power_after(rng.below(most), Cut::ALL[rng.below(Cut::ALL.len() as u64) as usize]);
+    let done = session(chip, known, rng, transactions);
+    assert!(done.is_ok() || chip.is_off(), "{done:?}");
+    chip.restore_power();
+    // What is there now counts.
+    known.note(content(&paged::mount(chip.clone())));
 }
 
 /// A new volume of so many pages a block and blocks, that holds so much of what it can.
@@ -192,6 +198,29 @@ fn a_full_volume_on_small_blocks_is_written_to_whatever_was_cut_short() {
         let percent = [90, 100][rng.below(2) as usize];
         written_after_cuts(&mut rng, (4, blocks), percent);
     }
+}
+
+/// The next session recovers; until then there is nothing to repair.
+#[test]
+fn what_a_cut_leaves_is_no_damage() {
+    let mut torn = 0;
+    for seed in 0..deep_or(4_000, 300) {
+        let mut rng = SplitMix64::new(seed);
+        let shape = [(8, 48), (16, 64), (8, 96), (4, 64), (64, 48)][rng.below(5) as usize];
+        let percent = [20, 50, 90, 100][rng.below(4) as usize];
+        let (mut chip, mut known) = filled(&mut rng, shape, percent);
+        for round in 0..4 {
+            let _replay = Replay(format!("seed {seed}, cut {round}"));
+            cut_short(&mut chip, &mut known, &mut rng);
+            let checked = check(&chip, &mut |_, _| {}).unwrap();
+            for finding in checked.findings {
+                let cuts = ["not-ended", "fallback", "anchor-damaged"];
+                assert!(finding.severity < Severity::Error && cuts.contains(&finding.code), "{finding:?}");
+                torn += u32::from(finding.code != "not-ended");
+            }
+        }
+    }
+    assert!(torn > 10, "{torn}");
 }
 
 /// What a block does next that fails.

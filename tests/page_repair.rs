@@ -311,6 +311,31 @@ fn a_transaction_cut_short_before_its_anchor_does_not_come_back() {
     }
 }
 
+/// A block without a summary is taken into the new map as it is; a second repair would have nothing left to do.
+#[test]
+fn one_repair_mends_all_where_a_summary_is_gone_with_the_anchors() {
+    let mut filled = Filled::new(64, 1);
+    filled.fill();
+    filled.overwrite(100);
+    filled.volume.end().unwrap();
+    let Filled { volume, model, version, .. } = filled;
+    let mut chip = volume.into_flash();
+    wipe(&mut chip, &[Kind::Anchor]);
+    let is_summary = |page: &[u8]| open(page).is_ok_and(|(head, _)| head.kind == Kind::Summary);
+    let pages = chip.data().chunks(PAGE as usize).zip(0..);
+    let summaries: Vec<usize> = pages.filter(|(page, _)| is_summary(page)).map(|(_, at)| at).collect();
+    assert!(summaries.len() > 30);
+    for at in summaries {
+        let mut chip = chip.clone();
+        chip.data_mut()[at * PAGE as usize..][..PAGE as usize].fill(0);
+        let (volume, _) = repair(chip);
+        for (logical, newest) in model.iter().enumerate() {
+            let found = Filled::read(&volume, logical as u64, version);
+            assert_eq!(found, Some(newest.unwrap_or(0)), "without page {at}: logical page {logical}");
+        }
+    }
+}
+
 #[test]
 fn without_the_newest_anchors_the_log_gives_back_all() {
     for seed in 0..30 {

@@ -47,7 +47,8 @@ pub(super) fn work_of<'a, H: FlashHardware>(
     let work = |block: Block| BlockWork {
         block,
         stored: stored.get(&block).copied().unwrap_or_default(),
-        closed: volume.is_closed(block),
+        // A recovery that was cut short has taken those that hold nothing.
+        closed: volume.is_closed(block) && (volume.ended_well() || stored.contains_key(&block)),
         erases: volume.erase_counts().get(block.index()).copied().unwrap_or(0),
     };
     blocks.into_iter().map(work).collect()

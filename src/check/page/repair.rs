@@ -28,12 +28,23 @@ pub fn repair<H: FlashHardware>(
     if before.asks_for(|_| true) {
         known.extend(mend(hw, before)?);
     }
-    Ok(merge(known, &check(hw, progress)?))
+    let mut after = check(hw, progress)?;
+    // A rebuild leaves the blocks as they are; what is wrong with them is mended where there is a map again.
+    if before.asks_for(is_rebuild) && after.asks_for(|_| true) && !after.asks_for(is_rebuild) {
+        known = merge(known, &after).findings;
+        known.extend(mend(hw, &after)?);
+        after = check(hw, progress)?;
+    }
+    Ok(merge(known, &after))
+}
+
+fn is_rebuild(remedy: Remedy) -> bool {
+    remedy == Remedy::Rebuild
 }
 
 /// Mend; what is to be said of it that the check before it had no reason to say.
 fn mend<H: FlashHardware>(hw: &mut H, before: &Checked) -> Result<Vec<Finding>> {
-    if before.asks_for(|remedy| remedy == Remedy::Rebuild) {
+    if before.asks_for(is_rebuild) {
         let rebuilt = match rebuild(hw) {
             Err(why @ (Error::ReadOnly(_) | Error::NoFreeBlock { .. })) => return Ok(vec![given_up(&why)]),
             rebuilt => rebuilt?,

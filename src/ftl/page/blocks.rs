@@ -106,8 +106,9 @@ impl Blocks {
         all_there.then_some(blocks)
     }
 
-    /// The table for flash.
-    pub(super) fn to_table(&self) -> BlockTable {
+    /// The table for flash. Of pages that were written after host clock `committed` it tells nothing: should the power go before
+    /// they are committed, other pages get their stamps, and a rebuild could not tell them from those.
+    pub(super) fn to_table(&self, committed: u64) -> BlockTable {
         let stamp = |clock: u64| u32::try_from(clock / STAMP_UNIT).unwrap_or(u32::MAX);
         let row = |(info, &erases): (&Info, &u32)| BlockRow {
             state: info.state,
@@ -117,7 +118,11 @@ impl Blocks {
             written: stamp(info.written),
             closed: stamp(info.closed),
         };
-        let list = |(&block, pages): (&Block, &Pages)| PageList { block: block.0, pages: pages.clone() };
+        let known = |stored: &Option<StoredPage>| stored.filter(|stored| stored.stamp <= committed);
+        let list = |(&block, pages): (&Block, &Pages)| PageList {
+            block: block.0,
+            pages: pages.iter().map(known).collect(),
+        };
         BlockTable {
             rows: self.info.iter().zip(&self.erases).map(row).collect(),
             lists: self.lists.iter().map(list).collect(),
@@ -329,7 +334,7 @@ mod tests {
         let mut blocks = Blocks::new(&layout);
         blocks.set_state(Block(9), BlockState::Listed);
         blocks.lists.insert(Block(9), vec![None; layout.data_pages() as usize]);
-        let table = blocks.to_table();
+        let table = blocks.to_table(0);
         let changed = |change: fn(&mut BlockTable)| {
             let mut table = table.clone();
             change(&mut table);

@@ -337,7 +337,7 @@ impl<H: FlashHardware> PageVolume<H> {
         let chunk = chunk_len(self.layout.page_size);
         let pairs =
             self.chain.pairs.len() + self.chain.upcoming.len() + self.layout.checkpoint_pairs() as usize;
-        let table = self.blocks.to_table().encode().len();
+        let table = self.blocks.to_table(self.clock_of_checkpoint()).encode().len();
         self.layout.directory_pages(pairs) + table.div_ceil(chunk) as u32 + 1
     }
 
@@ -350,7 +350,7 @@ impl<H: FlashHardware> PageVolume<H> {
     /// Write directory and block table; the anchor that points to them.
     fn write_body(&mut self) -> Result<Anchor> {
         let directory = self.map.directory_for_flash().encode();
-        let table = self.blocks.to_table().encode();
+        let table = self.blocks.to_table(self.clock_of_checkpoint()).encode();
         let (body, directory_pages) = self.write_stream(Kind::Directory, &directory)?;
         let (_, table_pages) = self.write_stream(Kind::Table, &table)?;
         Ok(Anchor {

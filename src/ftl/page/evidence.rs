@@ -212,9 +212,9 @@ impl Evidence {
     /// to each logical page.
     pub(super) fn blocks_in_doubt(&self, followed: bool) -> Vec<Block> {
         match self.last.as_ref().map(LastState::closed) {
+            Some(_) if followed => Vec::new(),
             // All other blocks are told by the log, or were never acknowledged: a power cut leaves such.
             Some(Some(closed)) => closed.filter(|block| !self.closed.contains_key(block)).collect(),
-            Some(None) if followed => Vec::new(),
             _ => self.unread.iter().copied().collect(),
         }
     }

@@ -17,7 +17,7 @@ pub(super) struct Findings {
     fallback: Option<String>,
     read_only: Option<String>,
     older: bool,
-    warnings: Vec<String>,
+    unclean: bool,
 }
 
 impl Findings {
@@ -63,11 +63,13 @@ impl Findings {
             self.fallback.get_or_insert(format!("the anchor in {block} is damaged: {why}"));
         }
         if zone.in_doubt && survey.in_doubt().next().is_none() {
-            let sequence = loaded.anchor.head.number;
-            self.fallback.get_or_insert(format!(
-                "the anchor (sequence {sequence}) is whole in one block alone, or a torn one follows it: {}",
-                places(&zone.blocks)
-            ));
+            let (sequence, places) = (loaded.anchor.head.number, places(&zone.blocks));
+            let how = match zone.blocks.len() {
+                0 | 1 => "is whole in one block alone",
+                2 => "is not the last thing in its blocks, or not in the same page of both",
+                _ => "is in more than two blocks",
+            };
+            self.fallback.get_or_insert(format!("the anchor (sequence {sequence}) {how}: {places}"));
         }
         if let Some((_, reason)) = loaded.damaged.first() {
             self.fallback.get_or_insert(format!("one copy of the metadata is damaged: {reason}"));
@@ -76,20 +78,21 @@ impl Findings {
             self.fallback
                 .get_or_insert(format!("the last page of its log is torn: it ends at {}", log_end()));
         }
-        if !clean {
-            self.warnings.push("it was not ended well: the next write recovers it first".to_string());
-        }
+        self.unclean = !clean;
     }
 }
 
 impl<H: FlashHardware> PageVolume<H> {
     pub(super) fn with_findings(mut self, findings: Findings, survey: &ZoneSurvey, options: &Mount) -> Self {
-        let Findings { fallback, read_only, older, warnings } = findings;
+        let Findings { fallback, read_only, older, unclean } = findings;
         self.older = older;
         self.read_only = read_only.or_else(|| self.why_read_only());
         self.fallback = fallback;
-        self.warnings = warnings;
-        self.warnings.splice(0..0, self.fallback.clone());
+        self.warnings.extend(self.fallback.clone());
+        if unclean {
+            let recovers = if self.read_only.is_none() { ": the next write recovers it first" } else { "" };
+            self.warnings.push(format!("it was not ended well{recovers}"));
+        }
         self.copies = self.describe_copies(survey);
         self.add_warnings();
         if options.read_only {

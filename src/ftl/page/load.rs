@@ -112,6 +112,9 @@ pub(super) fn replay<H: FlashHardware>(
     epoch: u32,
 ) -> Result<Option<(Block, bool)>> {
     replayed.run(hw, walker, epoch)?;
+    if !replayed.clean_twice {
+        replayed.torn |= walker.pass_over_cut(&replayed.last)?;
+    }
     let lost_half = if replayed.clean.is_none() { walker.lost_half()? } else { None };
     walker.leave_if_unused();
     Ok(lost_half)

@@ -10,7 +10,7 @@ use super::layout::{Layout, Lpn, Ppn};
 use super::map::{Map, physical};
 use super::walk::{LogSlot, Walker};
 use crate::error::Result;
-use crate::flash::{Block, FlashHardware};
+use crate::flash::{Block, FlashHardware, PageAddr};
 use crate::onflash::paged::head::Head;
 use crate::onflash::paged::log::{LogPage, OpenBlock, Record, Records, Written, flags};
 use crate::onflash::paged::map::MapEntry;
@@ -44,6 +44,8 @@ pub(super) struct Replayed {
     pub(super) clean: Option<CleanEnd>,
     /// It stands in both blocks. One that does not may have been torn, and be gone at the next mount with all that follows.
     pub(super) clean_twice: bool,
+    /// The places of the last group's pages that have twins.
+    pub(super) last: Vec<[PageAddr; 2]>,
     /// The log is damaged in its middle: what follows is not known.
     pub(super) damage: Option<String>,
     /// A torn page ends it.
@@ -81,6 +83,7 @@ impl Replayed {
             discards: false,
             clean: None,
             clean_twice: false,
+            last: Vec::new(),
             damage: None,
             torn: false,
             newer: false,
@@ -105,7 +108,10 @@ impl Replayed {
                 None => walker.log_pages(self.next_log, epoch)?,
             };
             let (before, newer, begun) = (self.next_log, slot.newer, slot.begun);
-            let (erased, torn_twin) = (slot.erased, slot.torn_twin);
+            let (erased, torn_twin, single) = (slot.erased, slot.torn_twin, slot.is_single());
+            if group.is_empty() && !slot.pages.is_empty() {
+                self.last.clear();
+            }
             self.take(hw, slot, &mut group)?;
             if self.damage.is_some() {
                 return Ok(());
@@ -113,6 +119,7 @@ impl Replayed {
             if self.next_log > before {
                 // The next page repeats it, if there is one.
                 self.torn = torn_twin;
+                self.last.extend((!single).then(|| walker.places()));
                 self.clean_twice = self.clean.is_some() && walker.both_hold(before, epoch)?;
                 if walker.advance() {
                     continue;

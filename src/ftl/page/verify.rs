@@ -23,6 +23,37 @@ use crate::onflash::paged::{NO_PAGE, NextPair, StoredPage};
 /// Why a log page is damaged that stood in one block alone.
 const REPEATED: &str = "it is not the log page that the next one repeats";
 
+/// Copies that are not there beside one that is, group by group of the log: of the last one, the power may have gone before they
+/// were.
+#[derive(Default)]
+struct Missing {
+    certain: Vec<(PageAddr, String)>,
+    of_group: Vec<(PageAddr, String)>,
+    is_complete: bool,
+}
+
+impl Missing {
+    fn note(&mut self, copies: [PageAddr; 2], halves: &[core::result::Result<Head, String>; 2]) {
+        if halves.iter().any(core::result::Result::is_ok) {
+            let missing = |(at, half): (PageAddr, &core::result::Result<Head, String>)| {
+                Some((at, half.as_ref().err()?.clone()))
+            };
+            self.of_group.extend(copies.into_iter().zip(halves).filter_map(missing));
+        }
+    }
+
+    /// There is another page of the log: the group before it is all there, if it was complete.
+    fn next_page(&mut self) {
+        if core::mem::take(&mut self.is_complete) {
+            self.end_group();
+        }
+    }
+
+    fn end_group(&mut self) {
+        self.certain.append(&mut self.of_group);
+    }
+}
+
 /// A page that should hold a logical page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StoredAt {
@@ -86,7 +117,7 @@ pub struct DamagedAnchor {
     pub last: u32,
     /// Why it is no anchor.
     pub reason: String,
-    /// A whole anchor, as new or newer, is in another block.
+    /// A whole anchor, as new or newer, is in another block, or it was never acknowledged.
     pub has_twin: bool,
 }
 
@@ -126,10 +157,16 @@ pub fn damaged_anchors<H: FlashHardware>(hw: &H) -> Result<Vec<DamagedAnchor>> {
             }
         }
     }
-    let twin = |(run, before): (DamagedAnchor, u64)| {
-        let has_twin = newest.iter().any(|(&block, &number)| block != run.at.block && number > before);
-        DamagedAnchor { has_twin, ..run }
+    let is_later = |run: &DamagedAnchor, before: u64| {
+        newest.iter().any(|(&block, &number)| block != run.at.block && number > before)
     };
+    let in_doubt: BTreeSet<Block> =
+        damaged.iter().filter(|(run, before)| !is_later(run, *before)).map(|(run, _)| run.at.block).collect();
+    let last = newest.values().max();
+    let twice = newest.values().filter(|&number| Some(number) == last).count() > 1;
+    // One that was written to a single block, behind two that are whole, the power cut short.
+    let is_cut = in_doubt.len() == 1 && twice;
+    let twin = |(run, before)| DamagedAnchor { has_twin: is_cut || is_later(&run, before), ..run };
     Ok(damaged.into_iter().map(twin).collect())
 }
 
@@ -212,14 +249,23 @@ impl<H: FlashHardware> PageVolume<H> {
                 damaged.extend(self.why_not(at, Kind::Map)?);
             }
         }
-        self.damaged_tables(&mut damaged)?;
+        damaged.extend(self.damaged_tables()?);
         damaged.sort_by_key(|(at, _)| *at);
         damaged.dedup_by_key(|(at, _)| *at);
         Ok(damaged)
     }
 
     /// Both copies of all pages from the directory to the end of the log, and the pages that stood in one block alone.
-    fn damaged_tables(&self, damaged: &mut Vec<(PageAddr, String)>) -> Result<()> {
+    fn damaged_tables(&self) -> Result<Vec<(PageAddr, String)>> {
+        let mut missing = Missing::default();
+        self.look_along_chain(&mut missing)?;
+        if self.ended_well() {
+            missing.end_group();
+        }
+        Ok(missing.certain)
+    }
+
+    fn look_along_chain(&self, missing: &mut Missing) -> Result<()> {
         let (a, b, mut slot) = self.anchor.body;
         let mut pair = [Block(a), Block(b)];
         let mut pairs = BTreeSet::from([pair]);
@@ -231,26 +277,28 @@ impl<H: FlashHardware> PageVolume<H> {
         while seen < tables || next_log < self.log.next {
             let copies = pair.map(|block| PageAddr { block, page: slot });
             let halves = self.heads_at(copies, &mut next)?;
-            let heads: Vec<&Head> = halves.iter().filter_map(|head| head.as_ref().ok()).collect();
-            let single = heads.iter().any(|head| self.is_of_log(head) && head.flags & flags::SINGLE != 0);
+            let any = halves.iter().any(core::result::Result::is_ok);
             if seen < tables {
                 seen += 1;
+                missing.note(copies, &halves);
+                missing.end_group();
             } else {
-                let numbers = heads.iter().filter(|head| self.is_of_log(head)).map(|head| head.number);
+                let heads: Vec<&Head> = halves.iter().flatten().filter(|head| self.is_of_log(head)).collect();
+                let numbers = heads.iter().map(|head| head.number);
                 // A page that stood alone is not missed: the next one repeats it.
                 if numbers.clone().min() == next_log.checked_add(1) {
                     let lost = if halves[0].is_err() { Some(copies[0]) } else { before };
-                    damaged.extend(lost.map(|at| (at, REPEATED.to_string())));
+                    missing.certain.extend(lost.map(|at| (at, REPEATED.to_string())));
                 }
                 next_log = numbers.max().map_or(next_log, |newest| next_log.max(newest.saturating_add(1)));
-            }
-            let any = !heads.is_empty();
-            before = Some(copies[usize::from(any)]);
-            for (at, head) in copies.into_iter().zip(halves) {
-                if let (Err(reason), true, false) = (head, any, single) {
-                    damaged.push((at, reason));
+                let has = |flag| heads.iter().any(|head| head.flags & flag != 0);
+                missing.next_page();
+                if !has(flags::SINGLE) {
+                    missing.note(copies, &halves);
                 }
+                missing.is_complete = has(flags::COMMIT);
             }
+            before = Some(copies[usize::from(any)]);
             slot += 1;
             // After a clean end the log goes on in the next pair.
             if slot == self.layout.pages_per_block || !any && !self.goes_on(pair, slot, next_log)? {

@@ -71,7 +71,7 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
         })
     }
 
-    fn places(&self) -> [PageAddr; 2] {
+    pub(super) fn places(&self) -> [PageAddr; 2] {
         self.pair.map(|block| PageAddr { block, page: self.slot })
     }
 
@@ -292,6 +292,19 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
         Ok(true)
     }
 
+    /// A copy of a page of the last group that is not whole may be one that the power cut short, and no damage; whether anything of
+    /// such a one is there.
+    pub(super) fn pass_over_cut(&mut self, last: &[[PageAddr; 2]]) -> Result<bool> {
+        self.damaged.retain(|(at, _)| !last.iter().flatten().any(|cut| cut == at));
+        for &at in last.iter().flatten() {
+            let reading = read_metadata(self.hw, at)?;
+            if !reading.is_erased() && !matches!(reading, Reading::Whole(..)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Whether both copies of this place hold the log page with that number.
     pub(super) fn both_hold(&self, number: u64, epoch: u32) -> Result<bool> {
         for copy in 0..2 {
@@ -340,6 +353,11 @@ pub(super) struct LogSlot {
 }
 
 impl LogSlot {
+    /// Whether what is here has no twin.
+    pub(super) fn is_single(&self) -> bool {
+        self.pages.iter().any(|(head, _)| head.flags & flags::SINGLE != 0)
+    }
+
     /// Whether the first log page here is the one with that number.
     pub(super) fn begins_with(&self, number: u64) -> bool {
         self.pages.first().is_some_and(|(head, _)| head.number == number)
