@@ -282,8 +282,12 @@ impl<H: FlashHardware> Volume for BlockVolume<H> {
     }
 
     fn sync(&mut self) -> Result<()> {
-        if self.staged.is_clean(self.len) && !self.tables_changed {
-            return Ok(());
+        if self.staged.is_clean(self.len) {
+            // The length may have been another one in between.
+            self.staged = Staged::clean(self.len);
+            if !self.tables_changed {
+                return Ok(());
+            }
         }
         self.check_writable()?;
         self.or_rollback(|volume| {

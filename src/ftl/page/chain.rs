@@ -77,8 +77,7 @@ impl<H: FlashHardware> PageVolume<H> {
     /// Set two free blocks aside for the chain to go on in. Their erases are counted, and the log has to say so before they are
     /// done.
     pub(super) fn reserve_pair(&mut self, heat: Heat) -> Result<()> {
-        let doubtful = if self.recovering.is_some() { self.empty_doubtful().count() as u32 } else { 0 };
-        if self.free_count() + doubtful < 2 {
+        if !self.has_pair() {
             return Err(self.no_free_block());
         }
         let wear = self.wear_of_levelled();
@@ -103,6 +102,11 @@ impl<H: FlashHardware> PageVolume<H> {
         Ok(())
     }
 
+    /// Whether there are two blocks to be had.
+    fn has_pair(&self) -> bool {
+        self.free_count() + self.empty_doubtful().count() as u32 >= 2
+    }
+
     /// The two blocks, the erased one first: were the other alone there, a mount could take what it held for a page of the log.
     pub(super) fn erased_first(&self, [a, b]: Pair) -> Result<Pair> {
         let swap = self.is_erased(b)? && !self.is_erased(a)?;
@@ -112,16 +116,18 @@ impl<H: FlashHardware> PageVolume<H> {
     /// A block that holds what counts if the recovery is cut short: one that the last group of a log that was cut short emptied. The
     /// chain comes to those that are taken last, and mostly not before the checkpoint is in force.
     fn take_doubtful(&mut self) -> Option<Block> {
-        self.recovering.as_ref()?;
         let taken = self.empty_doubtful().next()?;
         self.doubtful.retain(|&block| block != taken);
         Some(taken)
     }
 
     fn empty_doubtful(&self) -> impl Iterator<Item = Block> + '_ {
-        self.doubtful.iter().copied().filter(|&block| {
+        let in_recovery = self.recovering.is_some();
+        self.doubtful.iter().copied().filter(move |&block| {
             let info = self.blocks.info(block);
-            matches!(info.state, BlockState::Closed | BlockState::Listed) && info.live + info.staged == 0
+            in_recovery
+                && matches!(info.state, BlockState::Closed | BlockState::Listed)
+                && info.live + info.staged == 0
         })
     }
 
@@ -226,9 +232,8 @@ impl<H: FlashHardware> PageVolume<H> {
         let pairs = pages.saturating_sub(here).div_ceil(self.layout.pages_per_block) + 1;
         while (self.chain.upcoming.len() as u32) < pairs {
             let is_last = self.chain.upcoming.len() as u32 + 1 == pairs;
-            match self.reserve_pair(heat) {
-                Err(Error::NoFreeBlock { .. }) if is_last && self.go_on_where_it_left() => {}
-                done => done?,
+            if !(is_last && !self.has_pair() && self.go_on_where_it_left()?) {
+                self.reserve_pair(heat)?;
             }
         }
         Ok(())
@@ -236,10 +241,11 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// Where no other block is free: the chain comes to the last pair only after the checkpoint is in force, and then nothing
     /// counts on what it left.
-    fn go_on_where_it_left(&mut self) -> bool {
-        let [a, b] = self.chain.left[..] else { return false };
+    fn go_on_where_it_left(&mut self) -> Result<bool> {
+        let [a, b] = self.chain.left[..] else { return Ok(false) };
         [a, b].into_iter().for_each(|block| self.announce_erase(block));
-        self.chain.upcoming.push_back([a, b]);
-        true
+        let pair = self.erased_first([a, b])?;
+        self.chain.upcoming.push_back(pair);
+        Ok(true)
     }
 }
