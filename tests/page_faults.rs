@@ -412,7 +412,8 @@ fn flip_bits(used: &Used, pages: impl IntoIterator<Item = PageAddr>, step: u32, 
     let mut chip = used.chip.clone();
     let mut count = 0;
     for at in pages {
-        for byte in (at.page % step..size).step_by(step as usize) {
+        // Other bytes in each block: every field of every kind of page is met somewhere.
+        for byte in ((at.page + 5 * at.block.0) % step..size).step_by(step as usize) {
             let bit = byte * 8 + (byte / step + at.page + at.block.0) % 8;
             let _replay = Replay(format!("bit {bit} of {at}"));
             flip(&mut chip, at, bit);

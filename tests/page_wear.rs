@@ -151,6 +151,24 @@ fn a_volume_is_filled_again_and_again() {
     }
 }
 
+/// 88 % of what the chip holds, bad blocks and all.
+#[test]
+fn most_of_a_chip_is_filled_again_and_again_beside_20_bad_blocks() {
+    let chip = geometry(2048, 64, 1024);
+    let mut rng = SplitMix64::new(11);
+    let bad: Vec<u32> = (0..20).map(|n| 7 + 50 * n).collect();
+    let mut volume = mount(formatted(chip, &bad));
+    let (capacity, raw) = (volume.capacity(), chip.raw_size());
+    assert!(capacity * 100 >= raw * 88, "{capacity} of {raw}");
+    for _ in 0..2 {
+        let expected = fill(&mut volume, &mut rng);
+        assert_same(&content(&volume), &expected, "filled");
+        volume.end().unwrap();
+        volume = mount(volume.into_flash());
+    }
+    assert_eq!((volume.read_only(), volume.bad_blocks().len()), (None, 20));
+}
+
 /// What is written and given up leaves as much room as there was.
 #[test]
 fn a_rollback_leaves_room() {

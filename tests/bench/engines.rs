@@ -62,5 +62,6 @@ fn main() -> ExitCode {
         .filter_map(|code| attempt(code, &mut failed, || ecc::measure(*code, args.quick())))
         .collect();
     report::print(&outcomes, &large, &codes);
+    failed |= !report::keeps_to_bounds(&outcomes);
     ExitCode::from(u8::from(failed))
 }

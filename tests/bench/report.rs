@@ -197,14 +197,24 @@ fn speed(outcomes: &[Outcome]) -> Table {
     table
 }
 
+/// Whether the page-mapped engine keeps to what is asked of it.
+pub(crate) fn keeps_to_bounds(outcomes: &[Outcome]) -> bool {
+    AT_MOST.into_iter().all(|(pages, workload, at_most)| {
+        of_page_engine(outcomes, pages, workload).is_none_or(|ours| amplification(ours) <= at_most)
+    })
+}
+
+fn of_page_engine<'a>(outcomes: &'a [Outcome], pages: u32, workload: &str) -> Option<&'a Outcome> {
+    outcomes.iter().find(|outcome| {
+        let job = outcome.job;
+        (job.engine, job.pages, job.workload.name) == (Engine::Page, pages, workload)
+    })
+}
+
 fn against_bounds(outcomes: &[Outcome]) -> Table {
     let mut table = table(0, &["logical pages", "workload", "WA ours", "at most", "", "wear max-min"]);
     for (pages, workload, at_most) in AT_MOST {
-        let ours = outcomes.iter().find(|outcome| {
-            let job = outcome.job;
-            (job.engine, job.pages, job.workload.name) == (Engine::Page, pages, workload)
-        });
-        let Some(ours) = ours else { continue };
+        let Some(ours) = of_page_engine(outcomes, pages, workload) else { continue };
         let spread = ours.wear.last().map_or(0, |wear| wear.levelled.spread());
         table.add_row([
             pages.to_string(),

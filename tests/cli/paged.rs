@@ -2,7 +2,7 @@
 //! need no more than what they say.
 
 use nandimg::onflash::paged::anchor::{Anchor, INCOMPATIBLE, VERSION};
-use nandimg::onflash::paged::head::{Head, Kind, seal};
+use nandimg::onflash::paged::head::{Head, Kind, open, seal};
 use nandimg::onflash::paged::{NextPair, map};
 
 use serde_json::Value;
@@ -291,6 +291,59 @@ fn every_sequence_that_mounts_is_listed_and_the_one_in_use_marked() {
     let older = metadata(&report).iter().filter_map(|copy| copy["sequence"].as_u64()).min().unwrap();
     assert!(older < newest, "{report}");
     bench.run(&format!("mount-check a.img --sequence {older}")).exits(1);
+}
+
+/// The newest anchors are those of another volume as far as this program can tell; the older ones are no way around that.
+#[test]
+fn a_volume_of_a_later_version_or_with_unknown_features_is_refused_by_name() {
+    type Change = fn(&mut Anchor);
+    let changes: [(Change, &str); 2] = [
+        (|anchor| anchor.incompatible |= 1 << 9, "incompatible bit 9"),
+        (|anchor| anchor.version = VERSION + 1, "version 2 of the page-mapped format"),
+    ];
+    for (change, said) in changes {
+        let bench = with_history();
+        let report = bench.report("mount-check a.img");
+        for copy in metadata(&report).iter().filter(|copy| copy["location"] == "anchor") {
+            if copy["state"] != "current" {
+                continue;
+            }
+            bench.patch("a.img", copy["offset"].as_u64().unwrap() as usize, |bytes| {
+                let (head, payload) = open(&bytes[..512]).unwrap();
+                let mut anchor = Anchor::decode(payload).unwrap();
+                change(&mut anchor);
+                let page = seal(&head, &anchor.encode(), 512);
+                bytes[..512].copy_from_slice(&page);
+            });
+        }
+        let before = bench.bytes("a.img");
+        for command in ["mount-check", "read -o out", "write", "fsck", "fsck --repair", "wear-report"] {
+            let outcome = bench.fails(&format!("{command} a.img"), 8, "unsupported");
+            assert!(outcome.text().contains(said), "{command}: {}", outcome.text());
+        }
+        assert!(bench.bytes("a.img") == before);
+    }
+}
+
+#[test]
+fn any_block_may_be_made_bad_and_nothing_is_lost() {
+    let bench = Bench::new();
+    bench.run("format a.img --page-size 512 --block-size 4096 --blocks 48").exits(0);
+    let (content, added) = (random(1, 60_000), random(2, 700));
+    bench.feed("write a.img", &content).exits(0);
+    let image = bench.bytes("a.img");
+    for block in 0..48 {
+        for how in ["", " --when program", " --when erase"] {
+            bench.put("b.img", &image);
+            bench.run(&format!("inject-bad b.img --block {block}{how}")).exits(0);
+            assert!(bench.content("b.img") == content, "block {block}{how}");
+            bench.feed("write b.img --offset 100", &added).exits(0);
+            let mut expected = content.clone();
+            expected[100..][..700].copy_from_slice(&added);
+            assert!(bench.content("b.img") == expected, "block {block}{how}");
+            std::fs::remove_file(bench.path("b.img.chip.json")).ok();
+        }
+    }
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::support::{BLOCK, BLOCKS, Bench, NANDIMG, SMALL, has_program, random, sample, slot_offset};
+use crate::support::{
+    BLOCK, BLOCKS, Bench, NANDIMG, SMALL, has_program, random, sample, slot_offset, wipe_metadata,
+};
 
 /// The commands that only look.
 const LOOKING: [&str; 16] = [
@@ -110,6 +112,23 @@ fn a_healthy_image_with_and_without_chip_file() {
     let bench = Bench::new();
     bench.put("a.img", &sample("writes").0);
     looks_only(&bench, "made by another program");
+}
+
+#[test]
+fn a_page_mapped_image() {
+    let bench = Bench::new();
+    bench.run("format a.img --page-size 512 --block-size 4096 --blocks 64").exits(0);
+    looks_only(&bench, "fresh");
+    bench.feed("write a.img", &random(1, 30_000)).exits(0);
+    bench.feed("write a.img", &random(2, 3_000)).exits(0);
+    bench.run("fsck a.img").exits(0);
+    looks_only(&bench, "written");
+    bench.run("inject-bad a.img --block 9").exits(0);
+    bench.run("inject-bad a.img --block 10 --when read").exits(0);
+    looks_only(&bench, "faulty");
+    bench.patch("a.img", 0, |image| wipe_metadata(image, 512, |_| true));
+    bench.run("fsck a.img").exits(4);
+    looks_only(&bench, "without metadata");
 }
 
 #[test]
