@@ -158,24 +158,28 @@ enum State {
 
 fn check_state<H: FlashHardware>(volume: &PageVolume<Inspected<'_, H>>, findings: &mut Collector) -> State {
     let stale = volume.read_only().filter(|reason| *reason != crate::ftl::MOUNTED_READ_ONLY);
-    match (stale, volume.fallback()) {
-        (Some(reason), _) if volume.is_older_state() => {
+    match stale {
+        Some(reason) if volume.is_older_state() => {
             let finding = Finding::new("older-state", Severity::Error, reason.to_string());
             findings.push(finding.mended_by(Remedy::Rebuild));
             return State::Older;
         }
-        (Some(reason), _) => {
+        Some(reason) => {
             findings.push(Finding::new("read-only", Severity::Error, reason.to_string()));
         }
-        (None, Some(reason)) => {
-            let finding = Finding::new("fallback", Severity::Warning, reason.to_string());
-            findings.push(finding.mended_by(Remedy::RewriteMetadata));
-        }
-        (None, None) => {}
+        None => {}
+    }
+    if let Some(reason) = volume.fallback() {
+        let finding = Finding::new("fallback", Severity::Warning, reason.to_string());
+        findings.push(match stale {
+            None => finding.mended_by(Remedy::RewriteMetadata),
+            Some(_) => finding,
+        });
     }
     if !volume.ended_well() {
-        let message = "the last session of writing did not end well: the next one recovers first";
-        findings.push(Finding::new("not-ended", Severity::Info, message.to_string()));
+        let recovers = if stale.is_none() { ": the next one recovers first" } else { "" };
+        let message = format!("the last session of writing did not end well{recovers}");
+        findings.push(Finding::new("not-ended", Severity::Info, message));
     }
     State::Newest
 }

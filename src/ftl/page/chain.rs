@@ -107,7 +107,7 @@ impl<H: FlashHardware> PageVolume<H> {
         self.free_count() + self.empty_doubtful().count() as u32 >= 2
     }
 
-    /// The two blocks, the erased one first: were the other alone there, a mount could take what it held for a page of the log.
+    /// The two blocks, the erased one first: beside an erased second block, page 0 of the first looks like a torn page of the log.
     pub(super) fn erased_first(&self, [a, b]: Pair) -> Result<Pair> {
         let swap = self.is_erased(b)? && !self.is_erased(a)?;
         Ok(if swap { [b, a] } else { [a, b] })

@@ -212,6 +212,7 @@ impl Evidence {
     /// to each logical page.
     pub(super) fn blocks_in_doubt(&self, followed: bool) -> Vec<Block> {
         match self.last.as_ref().map(LastState::closed) {
+            // The map names each page, so what is lost is told one by one.
             Some(_) if followed => Vec::new(),
             // All other blocks are told by the log, or were never acknowledged: a power cut leaves such.
             Some(Some(closed)) => closed.filter(|block| !self.closed.contains_key(block)).collect(),

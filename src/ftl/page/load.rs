@@ -113,7 +113,8 @@ pub(super) fn replay<H: FlashHardware>(
 ) -> Result<Option<(Block, bool)>> {
     replayed.run(hw, walker, epoch)?;
     if !replayed.clean_twice {
-        replayed.torn |= walker.pass_over_cut(&replayed.last)?;
+        walker.damaged.retain(|(at, _)| !replayed.last.contains(at));
+        replayed.torn |= walker.is_any_torn(&replayed.last)?;
     }
     let lost_half = if replayed.clean.is_none() { walker.lost_half()? } else { None };
     walker.leave_if_unused();

@@ -39,13 +39,14 @@ pub(super) struct Replayed {
     pub(super) pages: u32,
     /// Those that are a part of the checkpoint.
     pub(super) snapshot_pages: u32,
-    /// The records of the last page, where it stands in one block alone.
+    /// It holds discards.
     pub(super) discards: bool,
     pub(super) clean: Option<CleanEnd>,
     /// It stands in both blocks. One that does not may have been torn, and be gone at the next mount with all that follows.
     pub(super) clean_twice: bool,
-    /// The places of the last group's pages that have twins.
-    pub(super) last: Vec<[PageAddr; 2]>,
+    /// Where the pages of the last group stand, those of a checkpoint and those without a twin apart: before all copies of these
+    /// were there, the power may have gone.
+    pub(super) last: BTreeSet<PageAddr>,
     /// The log is damaged in its middle: what follows is not known.
     pub(super) damage: Option<String>,
     /// A torn page ends it.
@@ -83,7 +84,7 @@ impl Replayed {
             discards: false,
             clean: None,
             clean_twice: false,
-            last: Vec::new(),
+            last: BTreeSet::new(),
             damage: None,
             torn: false,
             newer: false,
@@ -108,10 +109,8 @@ impl Replayed {
                 None => walker.log_pages(self.next_log, epoch)?,
             };
             let (before, newer, begun) = (self.next_log, slot.newer, slot.begun);
-            let (erased, torn_twin, single) = (slot.erased, slot.torn_twin, slot.is_single());
-            if group.is_empty() && !slot.pages.is_empty() {
-                self.last.clear();
-            }
+            let (erased, torn_twin) = (slot.erased, slot.torn_twin);
+            let (begins_group, may_be_cut) = (group.is_empty(), slot.may_be_cut());
             self.take(hw, slot, &mut group)?;
             if self.damage.is_some() {
                 return Ok(());
@@ -119,7 +118,12 @@ impl Replayed {
             if self.next_log > before {
                 // The next page repeats it, if there is one.
                 self.torn = torn_twin;
-                self.last.extend((!single).then(|| walker.places()));
+                if begins_group {
+                    self.last.clear();
+                }
+                if may_be_cut {
+                    self.last.extend(walker.places());
+                }
                 self.clean_twice = self.clean.is_some() && walker.both_hold(before, epoch)?;
                 if walker.advance() {
                     continue;

@@ -29,15 +29,17 @@ const REPEATED: &str = "it is not the log page that the next one repeats";
 struct Missing {
     certain: Vec<(PageAddr, String)>,
     of_group: Vec<(PageAddr, String)>,
+    /// The group is.
     is_complete: bool,
 }
 
+/// The head of a metadata page, or why there is none.
+type HeadOr = core::result::Result<Head, String>;
+
 impl Missing {
-    fn note(&mut self, copies: [PageAddr; 2], halves: &[core::result::Result<Head, String>; 2]) {
+    fn note(&mut self, copies: [PageAddr; 2], halves: &[HeadOr; 2]) {
         if halves.iter().any(core::result::Result::is_ok) {
-            let missing = |(at, half): (PageAddr, &core::result::Result<Head, String>)| {
-                Some((at, half.as_ref().err()?.clone()))
-            };
+            let missing = |(at, half): (PageAddr, &HeadOr)| Some((at, half.as_ref().err()?.clone()));
             self.of_group.extend(copies.into_iter().zip(halves).filter_map(missing));
         }
     }
@@ -296,6 +298,9 @@ impl<H: FlashHardware> PageVolume<H> {
                 if !has(flags::SINGLE) {
                     missing.note(copies, &halves);
                 }
+                if has(flags::SNAPSHOT) {
+                    missing.end_group();
+                }
                 missing.is_complete = has(flags::COMMIT);
             }
             before = Some(copies[usize::from(any)]);
@@ -327,19 +332,11 @@ impl<H: FlashHardware> PageVolume<H> {
         Ok(heads.any(|head| self.is_of_log(head) && Some(head.number) == number.checked_add(1)))
     }
 
-    fn heads_at(
-        &self,
-        [a, b]: [PageAddr; 2],
-        next: &mut Option<NextPair>,
-    ) -> Result<[core::result::Result<Head, String>; 2]> {
+    fn heads_at(&self, [a, b]: [PageAddr; 2], next: &mut Option<NextPair>) -> Result<[HeadOr; 2]> {
         Ok([self.head_at(a, next)?, self.head_at(b, next)?])
     }
 
-    fn head_at(
-        &self,
-        at: PageAddr,
-        next: &mut Option<NextPair>,
-    ) -> Result<core::result::Result<Head, String>> {
+    fn head_at(&self, at: PageAddr, next: &mut Option<NextPair>) -> Result<HeadOr> {
         Ok(match read_metadata(&self.hw, at)? {
             Reading::Whole(head, payload)
                 if head.volume == self.volume && head.address == self.layout.address(at).0 =>

@@ -1,5 +1,6 @@
 //! Walking along the chain: page after page, pair after pair, by whichever copy is whole.
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -292,11 +293,9 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
         Ok(true)
     }
 
-    /// A copy of a page of the last group that is not whole may be one that the power cut short, and no damage; whether anything of
-    /// such a one is there.
-    pub(super) fn pass_over_cut(&mut self, last: &[[PageAddr; 2]]) -> Result<bool> {
-        self.damaged.retain(|(at, _)| !last.iter().flatten().any(|cut| cut == at));
-        for &at in last.iter().flatten() {
+    /// Whether any of these places holds something that is no whole page.
+    pub(super) fn is_any_torn(&self, places: &BTreeSet<PageAddr>) -> Result<bool> {
+        for &at in places {
             let reading = read_metadata(self.hw, at)?;
             if !reading.is_erased() && !matches!(reading, Reading::Whole(..)) {
                 return Ok(true);
@@ -353,9 +352,10 @@ pub(super) struct LogSlot {
 }
 
 impl LogSlot {
-    /// Whether what is here has no twin.
-    pub(super) fn is_single(&self) -> bool {
-        self.pages.iter().any(|(head, _)| head.flags & flags::SINGLE != 0)
+    /// Whether what is here is to have a twin, which the power may have kept from being written: a checkpoint's pages have theirs
+    /// before it is in force.
+    pub(super) fn may_be_cut(&self) -> bool {
+        self.pages.iter().all(|(head, _)| head.flags & (flags::SINGLE | flags::SNAPSHOT) == 0)
     }
 
     /// Whether the first log page here is the one with that number.
