@@ -180,9 +180,10 @@ impl From<Error> for Failure {
             Error::Geometry(_) | Error::GeometryMismatch(_) | Error::Flash(FlashError::Unfit(_)) => {
                 Kind::GeometryMismatch
             }
-            Error::TooSmall(_) | Error::UnsuitableGeometry(_) | Error::BadSlotBlock { .. } => {
-                Kind::Unsupported
-            }
+            Error::TooSmall(_)
+            | Error::UnsuitableGeometry(_)
+            | Error::BadSlotBlock { .. }
+            | Error::Unsupported(_) => Kind::Unsupported,
             Error::NotFormatted(_) => Kind::NotAnImage,
             Error::Unmountable(_) => Kind::Unmountable,
             Error::ReadOnly(_) => Kind::ReadOnly,
