@@ -14,7 +14,7 @@ const BLOCK_WRITES: u32 = 150_000;
 
 const LARGE: &str = "large";
 const ECC: &str = "ecc";
-const QUICK: &str = "--quick";
+const QUICK: &str = "quick";
 
 #[derive(Debug)]
 pub(crate) struct Args {

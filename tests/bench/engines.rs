@@ -2,7 +2,7 @@
 //! speed of the error-correcting codes beside a CRC-32.
 //!
 //! `cargo bench` runs everything, `cargo bench -- w3 page` what the words select: workloads `w1` to `w5` and `large`,
-//! engines `page`, `block` and `shodh`, and `ecc`; `--quick` measures the page engine over one data set instead of 25. Operation
+//! engines `page`, `block` and `shodh`, and `ecc`; `quick` measures the page engine over one data set instead of 25. Operation
 //! counts are exact and repeat bit for bit; of the speeds only the ratios within one run mean anything.
 
 mod args;
