@@ -25,6 +25,11 @@ impl Reading {
         matches!(self, Self::Not(PageError::Erased))
     }
 
+    /// It holds something, and that is no whole page.
+    pub(super) fn is_torn(&self) -> bool {
+        !self.is_erased() && !matches!(self, Self::Whole(..))
+    }
+
     /// What was read in `page` of a block does not keep it from being used: it is erased, or shows an erase count first thing.
     pub(super) fn is_vacant(&self, page: u32) -> bool {
         self.is_erased() || page == 0 && matches!(self, Self::Whole(head, _) if head.kind == Kind::Witness)

@@ -262,14 +262,14 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
         let (at, first) = self.read(0)?;
         let begun = self.slot > 0;
         let mut slot = LogSlot { pages: Vec::new(), begun, erased: true, newer: false, torn_twin: false };
-        let may_be_torn = !first.is_erased() && !matches!(first, Reading::Whole(..));
+        let torn = first.is_torn();
         let alone = self.take_log_page(at, first, epoch, &mut slot);
         if alone == Some((expected, false)) {
             return Ok(slot);
         }
         let (twin, second) = self.read(1)?;
         let written = !second.is_erased();
-        slot.begun = slot.begun || may_be_torn && !written && self.is_erased_behind(at.block)?;
+        slot.begun = slot.begun || torn && !written && self.is_erased_behind(at.block)?;
         let second = self.take_log_page(twin, second, epoch, &mut slot);
         let damage = |at| (at, format!("{} is not the log page that its twin is", place(self.hw, at)));
         match (alone, second) {
@@ -296,8 +296,7 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
     /// Whether any of these places holds something that is no whole page.
     pub(super) fn is_any_torn(&self, places: &BTreeSet<PageAddr>) -> Result<bool> {
         for &at in places {
-            let reading = read_metadata(self.hw, at)?;
-            if !reading.is_erased() && !matches!(reading, Reading::Whole(..)) {
+            if read_metadata(self.hw, at)?.is_torn() {
                 return Ok(true);
             }
         }
