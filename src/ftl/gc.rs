@@ -1,4 +1,5 @@
 //! Garbage collection, as pure decisions: which stream a page belongs to, which block to collect, which to fill.
+//! When, and how much at once, the engine decides by what its free blocks are spoken for.
 //!
 //! Streams keep data apart by how often it changes (DAC: M.-L. Chiang, P. C. H. Lee, R.-C. Chang, "Using data clustering to
 //! improve cleaning performance for flash memory", Software: Practice and Experience 29(3), 1999). Class 0 is the coldest.

@@ -8,11 +8,11 @@ use alloc::vec::Vec;
 
 use super::blocks::Blocks;
 use super::chain::{Chain, Pair};
-use super::findings::Findings;
 use super::io::{Reading, read_metadata};
 use super::layout::Layout;
 use super::load::{Loaded, load};
 use super::log::{Log, Pending};
+use super::mount_findings::MountFindings;
 use super::place::{Announced, Proof};
 use super::replay::CleanEnd;
 use super::settle::settle_states;
@@ -122,7 +122,7 @@ impl<H: FlashHardware> PageVolume<H> {
         let followed = loaded.followed(&hw, end.as_ref());
         let holds = !loaded.replayed.torn && followed.is_as_left()?;
         let clean = end.as_ref().filter(|end| holds && can_be_filled_on(&loaded.layout, end));
-        let mut findings = Findings::default();
+        let mut findings = MountFindings::default();
         if let Some(reason) = fallback {
             findings.stale(reason);
         } else if !is_newest {

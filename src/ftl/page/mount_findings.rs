@@ -13,14 +13,14 @@ use crate::flash::{Block, FlashHardware};
 
 /// What a mount found that is not as it should be.
 #[derive(Default)]
-pub(super) struct Findings {
+pub(super) struct MountFindings {
     fallback: Option<String>,
     read_only: Option<String>,
     older: bool,
     unclean: bool,
 }
 
-impl Findings {
+impl MountFindings {
     /// This is not the newest state.
     pub(super) fn stale(&mut self, reason: String) {
         self.older = true;
@@ -83,8 +83,13 @@ impl Findings {
 }
 
 impl<H: FlashHardware> PageVolume<H> {
-    pub(super) fn with_findings(mut self, findings: Findings, survey: &ZoneSurvey, options: &Mount) -> Self {
-        let Findings { fallback, read_only, older, unclean } = findings;
+    pub(super) fn with_findings(
+        mut self,
+        findings: MountFindings,
+        survey: &ZoneSurvey,
+        options: &Mount,
+    ) -> Self {
+        let MountFindings { fallback, read_only, older, unclean } = findings;
         self.older = older;
         self.read_only = read_only.or_else(|| self.why_read_only());
         self.fallback = fallback;
