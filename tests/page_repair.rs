@@ -627,6 +627,32 @@ fn what_nothing_can_be_rebuilt_from_is_reported() {
     assert!(!mended.is_clean() && codes(&mended).contains(&"repair-given-up"), "{:?}", mended.findings);
 }
 
+/// Where no anchor can be written there is nothing to rebuild into: no repair is offered, and none changes anything.
+#[test]
+fn a_rebuild_that_the_chip_has_no_room_for_is_not_offered() {
+    for left in 0..3 {
+        let mut filled = Filled::new(64, 5);
+        filled.fill();
+        let zone_blocks = filled.volume.layout().zone_blocks;
+        let mut chip = filled.volume.into_flash();
+        wipe(&mut chip, &[Kind::Anchor]);
+        (left..zone_blocks).for_each(|block| chip.mark_bad(Block(block)).unwrap());
+        let found = page::check(&chip, &mut |_, _| {}).unwrap();
+        let offered = found.findings.iter().any(|finding| finding.repair.is_some());
+        assert_eq!(offered, left == 2, "{left} left: {:?}", found.findings);
+        let refused = found.findings.iter().find(|finding| finding.code == "rebuild-refused");
+        assert_eq!(refused.is_none(), left == 2, "{left} left: {:?}", found.findings);
+        if left == 2 {
+            continue;
+        }
+        let said = format!("{left} of {zone_blocks}");
+        assert!(refused.unwrap().message.contains(&said), "{refused:?}");
+        let before = chip.data().to_vec();
+        let mended = page::repair(&mut chip, &found, &mut |_, _| {}).unwrap();
+        assert!(!mended.is_clean() && chip.data() == before, "{left} left: {:?}", mended.findings);
+    }
+}
+
 /// The end of a volume that was formatted with less spare than usual may be lost, but not without a word.
 #[test]
 fn a_rebuild_does_not_shorten_the_volume() {

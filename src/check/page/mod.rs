@@ -12,10 +12,10 @@ use super::{Checked, Collector, Finding, Remedy, Severity};
 use crate::error::{Error, Result};
 use crate::flash::{FlashHardware, Inspected};
 use crate::ftl::Volume;
-use crate::ftl::page::{MapContent, Mount, PageVolume, StoredAt, damaged_anchors, plan_rebuild};
+use crate::ftl::page::{MapContent, Mount, PageVolume, StoredAt, damaged_anchors};
 
 use self::blocks::{BlockWork, Blocks, check_counts, work_of};
-use self::rebuilt::{check_what_is_left, describe};
+use self::rebuilt::check_what_is_left;
 
 pub use self::repair::repair;
 
@@ -100,17 +100,19 @@ fn check_with<H: FlashHardware>(hw: &H, check_blocks: CheckBlocks<'_, H>) -> Res
     let volume = match mounted {
         Ok(volume) => volume,
         Err(error @ Error::Unmountable(_)) => {
-            check_what_is_left(hw, &error, &mut findings)?;
+            let why = Finding::new("no-usable-metadata", Severity::Error, error.to_string());
+            check_what_is_left(hw, why, &mut findings)?;
             return Ok(Checked { findings: findings.finish(), ..checked });
         }
         Err(error) => return Err(error),
     };
-    if check_state(&volume, &mut findings) == State::Older {
+    if let Some(why) = older_state(&volume) {
         // Its map is out of date: what it says of each page means nothing.
         drop(volume);
-        describe(hw, &plan_rebuild(hw)?, &mut findings);
+        check_what_is_left(hw, why, &mut findings)?;
         return Ok(Checked { findings: findings.finish(), ..checked });
     }
+    check_state(&volume, &mut findings);
     for (at, reason) in volume.damaged_copies()? {
         let message = format!("one copy of the metadata is damaged: {reason}");
         let finding = Finding::new("metadata-copy-damaged", Severity::Warning, message).at_page(hw, at);
@@ -149,25 +151,16 @@ fn check_anchors<H: FlashHardware>(hw: &H, mounts: bool, findings: &mut Collecto
     Ok(())
 }
 
-/// What a volume that mounts can be taken for.
-#[derive(PartialEq, Eq)]
-enum State {
-    Newest,
-    Older,
+/// Why this volume is not the newest there was, if so.
+fn older_state<H: FlashHardware>(volume: &PageVolume<Inspected<'_, H>>) -> Option<Finding> {
+    let reason = volume.read_only().filter(|_| volume.is_older_state())?;
+    Some(Finding::new("older-state", Severity::Error, reason.to_string()))
 }
 
-fn check_state<H: FlashHardware>(volume: &PageVolume<Inspected<'_, H>>, findings: &mut Collector) -> State {
+fn check_state<H: FlashHardware>(volume: &PageVolume<Inspected<'_, H>>, findings: &mut Collector) {
     let stale = volume.read_only().filter(|reason| *reason != crate::ftl::MOUNTED_READ_ONLY);
-    match stale {
-        Some(reason) if volume.is_older_state() => {
-            let finding = Finding::new("older-state", Severity::Error, reason.to_string());
-            findings.push(finding.mended_by(Remedy::Rebuild));
-            return State::Older;
-        }
-        Some(reason) => {
-            findings.push(Finding::new("read-only", Severity::Error, reason.to_string()));
-        }
-        None => {}
+    if let Some(reason) = stale {
+        findings.push(Finding::new("read-only", Severity::Error, reason.to_string()));
     }
     if let Some(reason) = volume.fallback() {
         let finding = Finding::new("fallback", Severity::Warning, reason.to_string());
@@ -181,7 +174,6 @@ fn check_state<H: FlashHardware>(volume: &PageVolume<Inspected<'_, H>>, findings
         let message = format!("the last session of writing did not end well{recovers}");
         findings.push(Finding::new("not-ended", Severity::Info, message));
     }
-    State::Newest
 }
 
 fn check_map<H: FlashHardware>(

@@ -9,22 +9,21 @@ use crate::error::{Error, Result};
 use crate::flash::FlashHardware;
 use crate::ftl::page::{Lpn, Rebuilt, plan_rebuild};
 
-/// What a rebuild would make of a volume that does not mount, or only as it was.
+/// What a rebuild would make of a volume that does not mount, or only as it was: `why`.
 pub(super) fn check_what_is_left<H: FlashHardware>(
     hw: &H,
-    error: &Error,
+    why: Finding,
     findings: &mut Collector,
 ) -> Result<()> {
-    let finding = Finding::new("no-usable-metadata", Severity::Error, format!("{error}"));
     match plan_rebuild(hw) {
         Ok(rebuilt) => {
-            // With nothing to show for it, a rebuild would only erase what cannot be confirmed.
-            findings.push(if rebuilt.is_worth_it() { finding.mended_by(Remedy::Rebuild) } else { finding });
+            let offered = rebuilt.is_worth_it() && rebuilt.refused.is_none();
+            findings.push(if offered { why.mended_by(Remedy::Rebuild) } else { why });
             describe(hw, &rebuilt, findings);
             Ok(())
         }
         Err(Error::Unmountable(_) | Error::Unsupported(_)) => {
-            findings.push(finding);
+            findings.push(why);
             Ok(())
         }
         Err(error) => Err(error),
@@ -35,6 +34,10 @@ pub(super) fn check_what_is_left<H: FlashHardware>(
 pub(super) fn describe<H: FlashHardware>(hw: &H, rebuilt: &Rebuilt, findings: &mut Collector) {
     let message = format!("{} logical pages can be given their newest version again", rebuilt.restored);
     findings.push(Finding::new(REBUILT_PAGES, Severity::Info, message));
+    if let Some(reason) = &rebuilt.refused {
+        let message = format!("it cannot be rebuilt on this chip: {reason}");
+        findings.push(Finding::new("rebuild-refused", Severity::Error, message));
+    }
     if !rebuilt.by_log {
         let (severity, message) = match rebuilt.unaccounted {
             0 => {

@@ -6,9 +6,8 @@ use alloc::vec::Vec;
 
 use super::io::block_place;
 use super::load::Loaded;
-use super::zone::{Zone, ZoneSurvey};
+use super::zone::{Zone, ZoneSurvey, too_few_blocks_left};
 use super::{Mount, PageVolume};
-use crate::error::Error;
 use crate::flash::{Block, FlashHardware};
 
 /// What a mount found that is not as it should be.
@@ -111,10 +110,7 @@ impl<H: FlashHardware> PageVolume<H> {
             return Some("it was mounted without its block table, to be read only".to_string());
         }
         if self.good_zone_blocks().count() < 2 {
-            return Some(match self.too_few_anchor_blocks() {
-                Error::ReadOnly(reason) => reason,
-                other => other.to_string(),
-            });
+            return Some(too_few_blocks_left(self.good_zone_blocks().count(), self.layout.zone_blocks));
         }
         self.over_reserve(self.blocks.bad_count())
     }

@@ -13,6 +13,7 @@ use super::evidence::{Evidence, Version, find_volume};
 use super::format::{FormatPlan, Previous};
 use super::layout::{Layout, Lpn, Ppn};
 use super::place::Proof;
+use super::zone::too_few_blocks_left;
 use super::{Mount, PageVolume};
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashError, FlashHardware, PageAddr};
@@ -43,13 +44,16 @@ pub struct Rebuilt {
     pub in_doubt: Vec<Block>,
     /// Versions that are not known to have been committed, and are left out.
     pub unconfirmed: Vec<(Lpn, PageAddr)>,
+    /// Why it cannot be done on this chip, if so.
+    pub refused: Option<String>,
 }
 
 impl Rebuilt {
-    /// Whether any logical page has a version that is known to have been committed.
+    /// Whether there is anything that is known to have been committed. A rebuild would otherwise only erase what cannot be
+    /// confirmed.
     #[must_use]
     pub fn is_worth_it(&self) -> bool {
-        self.restored > 0 || !self.damaged.is_empty() || !self.older.is_empty()
+        self.by_log || self.restored > 0 || !self.damaged.is_empty() || !self.older.is_empty()
     }
 }
 
@@ -150,6 +154,10 @@ fn choose<H: FlashHardware>(hw: &H, layout: &Layout, evidence: &Evidence) -> Res
     }
     choice.report.by_map = choice.report.by_log && followed;
     choice.report.in_doubt = evidence.blocks_in_doubt(followed);
+    let anchor_blocks =
+        (0..layout.zone_blocks).filter(|&block| !evidence.bad.contains(&Block(block))).count();
+    choice.report.refused =
+        (anchor_blocks < 2).then(|| too_few_blocks_left(anchor_blocks, layout.zone_blocks));
     Ok(choice)
 }
 

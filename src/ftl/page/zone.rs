@@ -355,11 +355,7 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     pub(super) fn too_few_anchor_blocks(&self) -> Error {
-        Error::ReadOnly(format!(
-            "too few blocks of the anchor zone are left: {} of {}, and an anchor takes two",
-            self.good_zone_blocks().count(),
-            self.layout.zone_blocks
-        ))
+        Error::ReadOnly(too_few_blocks_left(self.good_zone_blocks().count(), self.layout.zone_blocks))
     }
 
     fn program_anchor(&mut self, at: PageAddr, payload: &[u8], sequence: u64) -> Result<bool> {
@@ -376,4 +372,9 @@ impl<H: FlashHardware> PageVolume<H> {
         let programmed = self.hw.program(at, &bytes);
         self.or_bad(at.block, programmed)
     }
+}
+
+/// What there is to say where `left` of the blocks of the zone are too few.
+pub(super) fn too_few_blocks_left(left: usize, zone_blocks: u32) -> String {
+    format!("too few blocks of the anchor zone are left: {left} of {zone_blocks}, and an anchor takes two")
 }
