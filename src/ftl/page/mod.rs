@@ -44,6 +44,7 @@ mod verify;
 mod walk;
 mod witness;
 mod zone;
+mod zone_damage;
 
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -72,8 +73,9 @@ pub use self::layout::{Layout, Lpn, Ppn};
 pub use self::leave::{Leaving, Left};
 pub use self::mount::shows_a_volume;
 pub use self::rebuild::{Rebuilt, plan_rebuild, rebuild};
-pub use self::verify::{BlockContent, DamagedAnchor, MapContent, StoredAt, SummaryEntry, damaged_anchors};
+pub use self::verify::{BlockContent, MapContent, StoredAt, SummaryEntry};
 pub use self::zone::{holds_an_anchor, shows_an_anchor};
+pub use self::zone_damage::{DamagedAnchor, damaged_anchors};
 
 /// When wear is levelled, unless a volume says otherwise.
 pub const DEFAULT_WEAR: WearPolicy = WearPolicy { interval: 4, threshold: 7 };

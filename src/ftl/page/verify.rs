@@ -9,8 +9,6 @@ use super::collect::summary_in;
 use super::io::{Reading, read_metadata};
 use super::layout::{Layout, Lpn, Ppn};
 use super::map::{MapError, physical};
-use super::mount::zone_blocks;
-use super::zone::read_anchor;
 use super::{PageVolume, Session};
 use crate::error::Result;
 use crate::flash::{Block, FlashHardware, PageAddr};
@@ -108,68 +106,6 @@ impl BlockContent {
         };
         Some(Self { pages: summary.contents.into_iter().map(entry).collect(), erases: summary.erases })
     }
-}
-
-/// Pages of the anchor zone, one after the other, that are neither anchors nor erased, for the same reason.
-#[derive(Clone, Debug)]
-pub struct DamagedAnchor {
-    /// The first.
-    pub at: PageAddr,
-    /// The last, in the same block.
-    pub last: u32,
-    /// Why it is no anchor.
-    pub reason: String,
-    /// A whole anchor, as new or newer, is in another block, or it was never acknowledged.
-    pub has_twin: bool,
-}
-
-impl DamagedAnchor {
-    fn goes_on(&self, at: PageAddr, reason: &str) -> bool {
-        self.at.block == at.block && self.last + 1 == at.page && self.reason == reason
-    }
-}
-
-/// The pages of the anchor zone that are damaged, also where no volume mounts.
-///
-/// # Errors
-/// When the chip fails otherwise than by pages that cannot be read.
-pub fn damaged_anchors<H: FlashHardware>(hw: &H) -> Result<Vec<DamagedAnchor>> {
-    let mut newest: BTreeMap<Block, u64> = BTreeMap::new();
-    // With the number of the last whole anchor before each.
-    let mut damaged: Vec<(DamagedAnchor, u64)> = Vec::new();
-    for block in (0..zone_blocks(hw).min(hw.geometry().blocks())).map(Block) {
-        if hw.is_bad(block)? {
-            continue;
-        }
-        let mut before = 0;
-        for at in hw.geometry().iter_pages(block) {
-            match read_anchor(hw, at)? {
-                Ok(found) => {
-                    before = found.head.number;
-                    newest.insert(block, before);
-                }
-                Err(reading) if reading.is_vacant(at.page) => {}
-                Err(reading) => match (damaged.last_mut(), reading.reason()) {
-                    (Some((run, _)), reason) if run.goes_on(at, &reason) => run.last = at.page,
-                    (_, reason) => {
-                        let run = DamagedAnchor { at, last: at.page, reason, has_twin: false };
-                        damaged.push((run, before));
-                    }
-                },
-            }
-        }
-    }
-    let is_later = |run: &DamagedAnchor, before: u64| {
-        newest.iter().any(|(&block, &number)| block != run.at.block && number > before)
-    };
-    let in_doubt: BTreeSet<Block> =
-        damaged.iter().filter(|(run, before)| !is_later(run, *before)).map(|(run, _)| run.at.block).collect();
-    let last = newest.values().max();
-    let twice = newest.values().filter(|&number| Some(number) == last).count() > 1;
-    // One that was written to a single block, behind two that are whole, the power cut short.
-    let is_cut = in_doubt.len() == 1 && twice;
-    let twin = |(run, before)| DamagedAnchor { has_twin: is_cut || is_later(&run, before), ..run };
-    Ok(damaged.into_iter().map(twin).collect())
 }
 
 impl<H: FlashHardware> PageVolume<H> {
