@@ -95,6 +95,18 @@ impl Bench {
         bench
     }
 
+    /// For each format, a directory with `a.img`: an empty volume, and its capacity.
+    pub(crate) fn of_each_format() -> [(Self, usize); 2] {
+        [format!("block {SMALL}"), "page --page-size 512 --block-size 8192 --blocks 64".to_owned()].map(
+            |mapping| {
+                let bench = Self::new();
+                let report = bench.run(&format!("--json format a.img --mapping {mapping}")).exits(0).json();
+                let capacity = report["capacity"].as_u64().unwrap();
+                (bench, capacity as usize)
+            },
+        )
+    }
+
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
