@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::io::block_place;
 use super::load::Loaded;
-use super::zone::{Zone, ZoneSurvey, too_few_blocks_left};
+use super::zone::{Zone, ZoneSurvey, why_no_anchor};
 use super::{Mount, PageVolume};
 use crate::flash::{Block, FlashHardware};
 
@@ -109,10 +109,8 @@ impl<H: FlashHardware> PageVolume<H> {
         if !self.has_table {
             return Some("it was mounted without its block table, to be read only".to_string());
         }
-        if self.good_zone_blocks().count() < 2 {
-            return Some(too_few_blocks_left(self.good_zone_blocks().count(), self.layout.zone_blocks));
-        }
-        self.over_reserve(self.blocks.bad_count())
+        why_no_anchor(self.good_zone_blocks().count(), self.layout.zone_blocks)
+            .or_else(|| self.over_reserve(self.blocks.bad_count()))
     }
 
     fn add_warnings(&mut self) {

@@ -13,7 +13,7 @@ use super::evidence::{Evidence, Version, find_volume};
 use super::format::{FormatPlan, Previous};
 use super::layout::{Layout, Lpn, Ppn};
 use super::place::Proof;
-use super::zone::too_few_blocks_left;
+use super::zone::why_no_anchor;
 use super::{Mount, PageVolume};
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashError, FlashHardware, PageAddr};
@@ -156,8 +156,7 @@ fn choose<H: FlashHardware>(hw: &H, layout: &Layout, evidence: &Evidence) -> Res
     choice.report.in_doubt = evidence.blocks_in_doubt(followed);
     let anchor_blocks =
         (0..layout.zone_blocks).filter(|&block| !evidence.bad.contains(&Block(block))).count();
-    choice.report.refused =
-        (anchor_blocks < 2).then(|| too_few_blocks_left(anchor_blocks, layout.zone_blocks));
+    choice.report.refused = why_no_anchor(anchor_blocks, layout.zone_blocks);
     Ok(choice)
 }
 

@@ -355,7 +355,7 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     pub(super) fn too_few_anchor_blocks(&self) -> Error {
-        Error::ReadOnly(too_few_blocks_left(self.good_zone_blocks().count(), self.layout.zone_blocks))
+        Error::ReadOnly(too_few_are_left(self.good_zone_blocks().count(), self.layout.zone_blocks))
     }
 
     fn program_anchor(&mut self, at: PageAddr, payload: &[u8], sequence: u64) -> Result<bool> {
@@ -374,7 +374,11 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 }
 
-/// What there is to say where `left` of the blocks of the zone are too few.
-pub(super) fn too_few_blocks_left(left: usize, zone_blocks: u32) -> String {
+/// Why no anchor can be written to a zone of which so many blocks are left, if so.
+pub(super) fn why_no_anchor(left: usize, zone_blocks: u32) -> Option<String> {
+    (left < 2).then(|| too_few_are_left(left, zone_blocks))
+}
+
+fn too_few_are_left(left: usize, zone_blocks: u32) -> String {
     format!("too few blocks of the anchor zone are left: {left} of {zone_blocks}, and an anchor takes two")
 }

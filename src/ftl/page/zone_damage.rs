@@ -20,17 +20,11 @@ pub struct DamagedAnchor {
     pub reason: String,
     /// A whole anchor, as new or newer, is in another block, or it was never acknowledged.
     pub has_twin: bool,
-}
-
-/// A run of damaged pages, and the sequence of the last whole anchor before it in its block.
-struct Run {
-    at: PageAddr,
-    last: u32,
-    reason: String,
+    /// The sequence of the last whole anchor before it in its block; 0 for none.
     before: u64,
 }
 
-impl Run {
+impl DamagedAnchor {
     fn goes_on(&self, at: PageAddr, reason: &str) -> bool {
         self.at.block == at.block && self.last + 1 == at.page && self.reason == reason
     }
@@ -39,7 +33,7 @@ impl Run {
 /// All of the zone.
 #[derive(Default)]
 struct ZoneDamage {
-    runs: Vec<Run>,
+    runs: Vec<DamagedAnchor>,
     /// The newest whole anchor of each block.
     newest: BTreeMap<Block, u64>,
 }
@@ -56,13 +50,11 @@ pub fn damaged_anchors<H: FlashHardware>(hw: &H) -> Result<Vec<DamagedAnchor>> {
         }
     }
     let was_cut = damage.was_cut();
-    let described = |run: &Run| DamagedAnchor {
-        at: run.at,
-        last: run.last,
-        reason: run.reason.clone(),
-        has_twin: was_cut || damage.is_outdated(run),
-    };
-    Ok(damage.runs.iter().map(described).collect())
+    let mut runs = core::mem::take(&mut damage.runs);
+    for run in &mut runs {
+        run.has_twin = was_cut || damage.is_outdated(run);
+    }
+    Ok(runs)
 }
 
 impl ZoneDamage {
@@ -84,12 +76,14 @@ impl ZoneDamage {
     fn add(&mut self, at: PageAddr, reason: String, before: u64) {
         match self.runs.last_mut() {
             Some(run) if run.goes_on(at, &reason) => run.last = at.page,
-            _ => self.runs.push(Run { at, last: at.page, reason, before }),
+            _ => {
+                self.runs.push(DamagedAnchor { at, last: at.page, reason, has_twin: false, before });
+            }
         }
     }
 
     /// Whether another block has a whole anchor that is as new as anything that the run may have been, or newer.
-    fn is_outdated(&self, run: &Run) -> bool {
+    fn is_outdated(&self, run: &DamagedAnchor) -> bool {
         self.newest.iter().any(|(&block, &number)| block != run.at.block && number > run.before)
     }
 
