@@ -3,7 +3,9 @@
 use std::fs::{File, Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::{BLOCK, BLOCKS, Bench, SMALL, newer_and_older, random, set_slot, slot, slot_offset};
+use crate::support::{
+    BLOCK, BLOCKS, Bench, OfFormat, SMALL, newer_and_older, random, set_slot, slot, slot_offset,
+};
 
 /// The commands that need a volume, on `a.img`.
 const NEEDS_VOLUME: [&str; 5] =
@@ -345,23 +347,23 @@ fn is_root() -> bool {
 
 #[test]
 fn a_held_lock_is_an_error_that_says_so() {
-    for (bench, _) in Bench::of_each_format() {
-        a_lock_is_heeded(&bench);
+    for OfFormat { bench, mapping, .. } in Bench::of_each_format() {
+        a_lock_is_heeded(&bench, mapping);
     }
 }
 
-fn a_lock_is_heeded(bench: &Bench) {
-    bench.feed("write a.img", b"some content").exits(0);
+fn a_lock_is_heeded(bench: &Bench, mapping: &str) {
+    let format = format!("format a.img --mapping {mapping} --force");
+    let dry_run = format!("{format} --dry-run");
     let lookers = [
         "mount-check a.img",
         "read a.img -o out",
         "fsck a.img",
         "wear-report a.img",
         "inject-bad a.img --list",
-        "format a.img --dry-run --force",
+        &dry_run,
     ];
-    let changers =
-        ["write a.img", "fsck a.img --repair", "inject-bad a.img --block 9", "format a.img --force"];
+    let changers = ["write a.img", "fsck a.img --repair", "inject-bad a.img --block 9", &format];
     let holder = File::options().read(true).write(true).open(bench.path("a.img")).unwrap();
     holder.lock().unwrap();
     all_fail(bench, &lookers, "", 8, "locked");

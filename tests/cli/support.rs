@@ -25,6 +25,9 @@ pub(crate) const SMALL: &str = "--page-size 512 --block-size 4096 --blocks 32";
 /// Blocks 0 and 1 of it are the slots, 2 and 3 are left alone, and data needs two spare ones.
 pub(crate) const CAPACITY: u64 = 26 * 4096;
 
+/// Of a page-mapped volume on 64 blocks of 16 pages of 512 bytes.
+pub(crate) const PAGED_CAPACITY: u64 = 529 * 512;
+
 /// Nothing here takes as long: a command that hangs fails its test.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -79,6 +82,15 @@ pub(crate) struct Bench {
     dir: TempDir,
 }
 
+/// A directory with a volume of one of the formats.
+pub(crate) struct OfFormat {
+    pub(crate) bench: Bench,
+    pub(crate) mapping: &'static str,
+    pub(crate) capacity: usize,
+    /// Bytes that are mapped together.
+    pub(crate) unit: usize,
+}
+
 /// Every file below a directory: content and time of the last change; directories by their time alone.
 pub(crate) type Snapshot = BTreeMap<PathBuf, (Option<Vec<u8>>, SystemTime)>;
 
@@ -95,14 +107,15 @@ impl Bench {
         bench
     }
 
-    /// For each format, a directory with `a.img`: an empty volume, and its capacity.
-    pub(crate) fn of_each_format() -> [(Self, usize); 2] {
-        [format!("block {SMALL}"), "page --page-size 512 --block-size 8192 --blocks 64".to_owned()].map(
-            |mapping| {
+    /// A directory with `a.img` for each format: a small volume that holds `some content`.
+    pub(crate) fn of_each_format() -> [OfFormat; 2] {
+        let paged = "--page-size 512 --block-size 8192 --blocks 64";
+        [("block", SMALL, CAPACITY, BLOCK), ("page", paged, PAGED_CAPACITY, 512)].map(
+            |(mapping, geometry, capacity, unit)| {
                 let bench = Self::new();
-                let report = bench.run(&format!("--json format a.img --mapping {mapping}")).exits(0).json();
-                let capacity = report["capacity"].as_u64().unwrap();
-                (bench, capacity as usize)
+                bench.run(&format!("format a.img --mapping {mapping} {geometry}")).exits(0);
+                bench.feed("write a.img", b"some content").exits(0);
+                OfFormat { bench, mapping, capacity: capacity as usize, unit }
             },
         )
     }
