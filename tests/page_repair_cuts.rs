@@ -318,7 +318,7 @@ fn blocks_that_fail_under_the_repair() {
         ("an erase for the anchor of a rebuild fails", &[((Erase, "zone"), 0)], older),
     ] {
         let scenario = Scenario { faults, second_cut_step: 401, ..scenario(name, prepare) };
-        run(&scenario, &CHECKPOINT[1..]);
+        run(&scenario, &CHECKPOINT[1..]).assert_failed(faults);
     }
 }
 

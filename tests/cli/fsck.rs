@@ -30,13 +30,13 @@ fn forged(change: impl FnOnce(&mut Metadata)) -> Bench {
     bench
 }
 
-fn findings<'a>(report: &'a Value, code: &str) -> Vec<&'a Value> {
+pub(crate) fn findings<'a>(report: &'a Value, code: &str) -> Vec<&'a Value> {
     report["findings"].as_array().unwrap().iter().filter(|f| f["code"] == code).collect()
 }
 
 /// Looking finds `code`, so severe, in text and JSON, and touches nothing. The first such finding.
 #[track_caller]
-fn finds(bench: &Bench, flags: &str, code: &str, severity: &str, exit: i32) -> Value {
+pub(crate) fn finds(bench: &Bench, flags: &str, code: &str, severity: &str, exit: i32) -> Value {
     let before = bench.snapshot();
     let text = bench.run(&format!("fsck a.img {flags}")).exits(exit).text();
     assert!(text.contains(&format!("{severity}: {code}: ")), "{text}");
@@ -56,7 +56,7 @@ fn finds(bench: &Bench, flags: &str, code: &str, severity: &str, exit: i32) -> V
 
 /// A repair mends all there is: it says so, and a second check is clean.
 #[track_caller]
-fn is_mended(bench: &Bench, flags: &str, code: &str) {
+pub(crate) fn is_mended(bench: &Bench, flags: &str, code: &str) {
     let report = bench.run(&format!("--json fsck a.img --repair {flags}")).exits(1).json();
     let found = findings(&report, code);
     assert!(
@@ -71,7 +71,7 @@ fn is_mended(bench: &Bench, flags: &str, code: &str) {
 
 /// A repair leaves it: the exit status says whether it is damage, and a second check says the same.
 #[track_caller]
-fn remains(bench: &Bench, flags: &str, code: &str, exit: i32) {
+pub(crate) fn remains(bench: &Bench, flags: &str, code: &str, exit: i32) {
     let report = bench.run(&format!("--json fsck a.img --repair {flags}")).exits(exit).json();
     let found = findings(&report, code);
     assert!(!found.is_empty() && found.iter().all(|f| f["repaired"] == false), "{report}");
@@ -82,7 +82,7 @@ fn remains(bench: &Bench, flags: &str, code: &str, exit: i32) {
 
 /// Each finding that no repair touches leaves every byte as it was, also where a repair is asked for.
 #[track_caller]
-fn is_left_alone(bench: &Bench, flags: &str, code: &str, exit: i32) {
+pub(crate) fn is_left_alone(bench: &Bench, flags: &str, code: &str, exit: i32) {
     let before = bench.snapshot();
     remains(bench, flags, code, exit);
     assert!(bench.snapshot() == before, "{code}: a repair has changed something");

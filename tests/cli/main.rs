@@ -9,6 +9,7 @@ mod fsck;
 mod info;
 mod inject_bad;
 mod kill;
+mod page_fsck;
 mod paged;
 mod read_only;
 mod reports;

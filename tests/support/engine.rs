@@ -40,8 +40,9 @@ pub(crate) trait Engine: Clone + Debug + Default {
     /// The erase counts that are acknowledged with each commit; `None` where a mount alone can tell.
     fn acknowledged_counts(hw: &dyn FlashHardware) -> Option<Vec<u32>>;
 
-    /// What a page is that is programmed at `at`; for a block that is erased, the page that is programmed into it next.
-    fn kind_of(geometry: &Geometry, at: PageAddr, page: Option<&[u8]>) -> &'static str;
+    /// What a page is that is programmed at `at`, and whether it is a copy of another; for a block that is erased, the page that
+    /// is programmed into it next.
+    fn kind_of(geometry: &Geometry, at: PageAddr, page: Option<(&[u8], bool)>) -> &'static str;
 }
 
 /// The block-mapped engine.
@@ -84,7 +85,7 @@ impl Engine for BlockMapped {
         Some(counts)
     }
 
-    fn kind_of(geometry: &Geometry, at: PageAddr, _: Option<&[u8]>) -> &'static str {
+    fn kind_of(geometry: &Geometry, at: PageAddr, _: Option<(&[u8], bool)>) -> &'static str {
         let layout = Layout::new(geometry.block_size(), geometry.blocks()).unwrap();
         if SlotId::of_block(at.block, &layout).is_some() { "slot" } else { "data" }
     }
@@ -139,13 +140,15 @@ impl Engine for PageMapped {
         None
     }
 
-    fn kind_of(geometry: &Geometry, at: PageAddr, page: Option<&[u8]>) -> &'static str {
+    fn kind_of(geometry: &Geometry, at: PageAddr, page: Option<(&[u8], bool)>) -> &'static str {
         let layout = page::Layout::of_chip(geometry).unwrap();
         if at.block.0 < layout.zone_blocks {
             return "zone";
         }
-        let Some(page) = page else { return "nothing" };
-        let Ok((head, payload)) = head::open(page) else { return "data" };
+        let Some((page, copied)) = page else { return "nothing" };
+        let Ok((head, payload)) = head::open(page) else {
+            return if copied { "data, moved" } else { "data" };
+        };
         match head.kind {
             Kind::Anchor => "zone",
             Kind::Map => "map",

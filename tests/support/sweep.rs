@@ -188,8 +188,9 @@ pub(crate) struct Report {
     /// Cuts after which the transaction was there, and was not.
     pub(crate) took_effect: u64,
     pub(crate) undone: u64,
-    /// What the run did when nothing cut it short.
+    /// What the run did when nothing cut it short, and what failed in it.
     pub(crate) uncut: Tally,
+    pub(crate) failed: Vec<Place>,
 }
 
 impl Report {
@@ -210,7 +211,13 @@ impl Report {
         assert!(self.other() > 0, "{self:?}");
     }
 
-    /// The same, and that some cuts undid what others left.
+    /// That a block failed in each of these places.
+    pub(crate) fn assert_failed(&self, faults: &[(Place, usize)]) {
+        let missing: Vec<_> = faults.iter().filter(|(place, _)| !self.failed.contains(place)).collect();
+        assert!(missing.is_empty(), "nothing failed at {missing:?}, but at {:?}: {self:?}", self.failed);
+    }
+
+    /// That the power really went in all these places, and that some cuts undid what others left.
     pub(crate) fn assert_places(&self, places: &[Place]) {
         self.assert_reached(places);
         assert!(self.took_effect > 0 && self.undone > 0, "all cuts had one outcome: {self:?}");
@@ -227,37 +234,59 @@ impl Report {
     }
 }
 
-/// What was done, with the page that was programmed; `None` for a sync, or a mark being set.
-type Done = Option<(Operation, PageAddr, Vec<u8>)>;
+/// A program or an erase that was asked for.
+struct Done {
+    operation: Operation,
+    at: PageAddr,
+    /// What was programmed.
+    page: Vec<u8>,
+    /// It was read from another page before.
+    copied: bool,
+    failed: bool,
+}
 
 /// A chip that notes what is done to it.
 struct Watched<'a> {
     chip: &'a mut dyn FlashHardware,
-    done: RefCell<Vec<Done>>,
+    /// `None` for a sync, or a mark being set.
+    done: RefCell<Vec<Option<Done>>>,
+    /// Whole pages that were read.
+    read: RefCell<HashSet<Vec<u8>>>,
 }
 
 impl<'a> Watched<'a> {
     fn new(chip: &'a mut dyn FlashHardware) -> Self {
-        Self { chip, done: RefCell::default() }
+        Self { chip, done: RefCell::default(), read: RefCell::default() }
     }
 
-    fn note(&self, operation: Operation, at: PageAddr, page: &[u8]) {
-        self.done.borrow_mut().push(Some((operation, at, page.to_vec())));
+    fn note(&self, operation: Operation, at: PageAddr, page: &[u8], failed: bool) {
+        let copied = self.read.borrow().contains(page);
+        self.done.borrow_mut().push(Some(Done { operation, at, page: page.to_vec(), copied, failed }));
     }
 
     fn places<E: Engine>(&self) -> Vec<Place> {
         let done = self.done.borrow();
-        let place = |(i, done_now): (usize, &Done)| {
-            let Some((operation, at, page)) = done_now else { return OTHER };
-            let page = match operation {
-                Operation::Program => Some(page),
-                _ => done[i..].iter().flatten().find_map(|(operation, other, page)| {
-                    (*operation == Operation::Program && other.block == at.block).then_some(page)
-                }),
-            };
-            (*operation, E::kind_of(self.geometry(), *at, page.map(Vec::as_slice)))
+        let place = |(i, now): (usize, &Option<Done>)| {
+            let Some(Done { operation, at, .. }) = now else { return OTHER };
+            // For an erase, what is programmed into the block next.
+            let programmed = done[i..]
+                .iter()
+                .flatten()
+                .find(|done| done.operation == Operation::Program && done.at.block == at.block)
+                .map(|done| (done.page.as_slice(), done.copied));
+            (*operation, E::kind_of(self.geometry(), *at, programmed))
         };
         done.iter().enumerate().map(place).collect()
+    }
+
+    /// What failed.
+    fn failed<E: Engine>(&self) -> Vec<Place> {
+        let done = self.done.borrow();
+        let failed = self.places::<E>().into_iter().zip(done.iter());
+        failed
+            .filter(|(_, done)| done.as_ref().is_some_and(|done| done.failed))
+            .map(|(place, _)| place)
+            .collect()
     }
 }
 
@@ -266,15 +295,21 @@ impl FlashHardware for Watched<'_> {
         self.chip.geometry()
     }
     fn read(&self, block: Block, offset: u32, buf: &mut [u8]) -> std::result::Result<(), FlashError> {
-        self.chip.read(block, offset, buf)
+        self.chip.read(block, offset, buf)?;
+        if buf.len() == self.geometry().page_size() as usize {
+            self.read.borrow_mut().insert(buf.to_vec());
+        }
+        Ok(())
     }
     fn program(&mut self, page: PageAddr, data: &[u8]) -> std::result::Result<(), FlashError> {
-        self.note(Operation::Program, page, data);
-        self.chip.program(page, data)
+        let result = self.chip.program(page, data);
+        self.note(Operation::Program, page, data, result.is_err());
+        result
     }
     fn erase(&mut self, block: Block) -> std::result::Result<(), FlashError> {
-        self.note(Operation::Erase, PageAddr { block, page: 0 }, &[]);
-        self.chip.erase(block)
+        let result = self.chip.erase(block);
+        self.note(Operation::Erase, PageAddr { block, page: 0 }, &[], result.is_err());
+        result
     }
     fn is_bad(&self, block: Block) -> std::result::Result<bool, FlashError> {
         self.chip.is_bad(block)
@@ -321,10 +356,10 @@ pub(crate) fn sweep<M: Medium, E: Engine>(medium: &M, scenario: &ScenarioOf<E>) 
         let fault = fault_at(scenario, &prepared, &base, place, nth);
         prepared.latent_mut().add(fault);
     }
-    let (places, uncut) = run_uncut(medium, scenario, &prepared, &base);
+    let Uncut { places, failed, tally: uncut } = run_uncut(medium, scenario, &prepared, &base);
     let deep = std::env::var_os("NANDIMG_DEEP").is_some();
     let step = medium.second_cut_step(scenario.second_cut_step, deep);
-    let report = Report { uncut, ..Report::default() };
+    let report = Report { uncut, failed, ..Report::default() };
     let mut sweep = Sweep { medium, scenario, step, report, seen: HashSet::new() };
     base.watching = false;
     for (n, &place) in (0..).zip(&places) {
@@ -356,32 +391,39 @@ fn fault_at<E: Engine>(
     let found = places.iter().enumerate().filter(|(_, other)| **other == place).nth(nth);
     let (n, _) = found.unwrap_or_else(|| panic!("{place:?} is done no {nth} times in {places:?}"));
     let done = watched.done.borrow();
-    let block = done[n].as_ref().map_or(Block(0), |(_, at, _)| at.block);
-    let same = |done: &&(Operation, PageAddr, Vec<u8>)| done.0 == place.0 && done.1.block == block;
+    let block = done[n].as_ref().map_or(Block(0), |done| done.at.block);
+    let same = |done: &&Done| done.operation == place.0 && done.at.block == block;
     let after = done[..n].iter().flatten().filter(same).count() as u64;
     LatentFault { block: block.0, on: place.0, after }
 }
 
-/// The run as it is without a cut: what each operation of it is, and what happened in it.
+/// A run as it is without a cut.
+struct Uncut {
+    /// What each operation of it is.
+    places: Vec<Place>,
+    failed: Vec<Place>,
+    tally: Tally,
+}
+
 fn run_uncut<M: Medium, E: Engine>(
     medium: &M,
     scenario: &ScenarioOf<E>,
     prepared: &Faulty<SimFlash>,
     base: &LogOf<E>,
-) -> (Vec<Place>, Tally) {
+) -> Uncut {
     let mut chip = medium.fresh(prepared);
     let mut log = base.clone();
     let mut watched = Watched::new(&mut chip);
     (scenario.run)(&mut watched, &mut log).expect("nothing fails while the power is on");
-    let (places, tally) = (watched.places::<E>(), log.tally);
+    let uncut = Uncut { places: watched.places::<E>(), failed: watched.failed::<E>(), tally: log.tally };
     if let Some(erases) = medium.erases(&chip).map(<[u32]>::to_vec) {
         if std::env::var_os("NANDIMG_TRACE").is_some() {
-            println!("{places:?}");
+            println!("{:?}", uncut.places);
         }
         let session = log.mount(&mut chip).expect("the volume mounts");
         assert_counted(session.volume.erase_counts(), &erases, 0);
     }
-    (places, tally)
+    uncut
 }
 
 /// Whether this cut is to be done: all are, unless one is named, as `3 Done`, to come back to a failure.

@@ -19,6 +19,8 @@ pub(super) struct BlockWork<'a> {
     stored: &'a [StoredAt],
     /// The table says that a summary closes it.
     closed: bool,
+    /// The table says that it holds no data.
+    empty: bool,
     erases: u32,
 }
 
@@ -49,9 +51,15 @@ pub(super) fn work_of<'a, H: FlashHardware>(
         stored: stored.get(&block).copied().unwrap_or_default(),
         // A recovery that was cut short has taken those that hold nothing.
         closed: volume.is_closed(block) && (volume.ended_well() || stored.contains_key(&block)),
+        empty: holds_no_data(volume, block),
         erases: volume.erase_counts().get(block.index()).copied().unwrap_or(0),
     };
     blocks.into_iter().map(work).collect()
+}
+
+/// Whether the block table says that nothing is stored in `block`.
+pub(super) fn holds_no_data<H: FlashHardware>(volume: &PageVolume<H>, block: Block) -> bool {
+    volume.knows_blocks() && volume.live_pages(block).is_none() && !volume.is_bad_by_table(block)
 }
 
 pub(super) fn check_counts<H: FlashHardware>(
@@ -94,7 +102,9 @@ impl<H: FlashHardware> Blocks<'_, H> {
             Err(error) => return Err(error.into()),
         }
         for stored in work.stored {
-            findings.extend(self.check_page(stored, &bytes, &unreadable));
+            let finding = self.check_page(stored, &bytes, &unreadable);
+            // Where the map is wrong, so is what it says of the content.
+            findings.extend(finding.map(|f| if work.empty { f.mended_by(Remedy::Rebuild) } else { f }));
         }
         if work.closed {
             self.check_summary(work, &bytes, &mut findings);

@@ -14,7 +14,7 @@ use crate::flash::{FlashHardware, Inspected};
 use crate::ftl::Volume;
 use crate::ftl::page::{MapContent, Mount, PageVolume, StoredAt, damaged_anchors};
 
-use self::blocks::{BlockWork, Blocks, check_counts, work_of};
+use self::blocks::{BlockWork, Blocks, check_counts, holds_no_data, work_of};
 use self::rebuilt::check_what_is_left;
 
 pub use self::repair::repair;
@@ -208,8 +208,7 @@ fn check_map<H: FlashHardware>(
             let finding = Finding::new("map-duplicate", Severity::Error, message).at_page(hw, at);
             findings.push(finding.mended_by(Remedy::Rebuild));
         }
-        if volume.knows_blocks() && volume.live_pages(at.block).is_none() && !volume.is_bad_by_table(at.block)
-        {
+        if holds_no_data(volume, at.block) {
             let message = format!(
                 "the map puts {} into {}, which holds no data by the block table",
                 stored.logical, at.block

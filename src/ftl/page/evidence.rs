@@ -338,11 +338,16 @@ impl Evidence {
         self.committed.saturating_sub(shown.len() as u64)
     }
 
+    /// The version of `logical` with this CRC-32 that is known to have been written at `page`.
+    pub(super) fn known_at(&self, logical: Lpn, page: Ppn, crc: u32) -> Option<Version> {
+        let known = self.versions.get(&logical).into_iter().flatten();
+        known.filter(|version| (version.page, version.crc) == (page, crc)).max().copied()
+    }
+
     /// What stands at `page` by the CRC-32 that the map has of it.
     pub(super) fn version_at(&self, logical: Lpn, page: Ppn, crc: u32) -> Version {
-        let known = self.versions.get(&logical).into_iter().flatten();
-        let known = known.filter(|version| (version.page, version.crc) == (page, crc)).max().copied();
-        known.unwrap_or(Version { stamp: self.committed, order: 0, page, crc, by_summary: false })
+        let unknown = Version { stamp: self.committed, order: 0, page, crc, by_summary: false };
+        self.known_at(logical, page, crc).unwrap_or(unknown)
     }
 
     /// When each logical page that anything is known of was given up last.

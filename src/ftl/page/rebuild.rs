@@ -127,15 +127,11 @@ fn choose<H: FlashHardware>(hw: &H, layout: &Layout, evidence: &Evidence) -> Res
     let discarded = evidence.discarded();
     let length = evidence.length.1.div_ceil(u64::from(layout.page_size));
     let mut data = vec![0; layout.page_size as usize];
-    let mut followed = true;
-    for logical in layout.iter_logical() {
+    let by_map = entries_of_map(hw, layout, evidence)?;
+    let followed = by_map.iter().all(Option::is_some);
+    for (logical, known) in layout.iter_logical().zip(by_map) {
         let given_up = discarded.get(&logical).copied();
         let left = choice.newest_left(hw, layout, evidence, logical, given_up, &mut data)?;
-        let known = match &evidence.last {
-            Some(last) => last.entry(hw, logical)?,
-            None => None,
-        };
-        followed &= known.is_some();
         let left = match (known, left.found) {
             (Some(MapEntry::Lost), _) => Left { found: None, newer: None, is_lost: true },
             (Some(MapEntry::Unmapped), _) => Left { found: None, newer: None, is_lost: false },
@@ -158,6 +154,33 @@ fn choose<H: FlashHardware>(hw: &H, layout: &Layout, evidence: &Evidence) -> Res
         (0..layout.zone_blocks).filter(|&block| !evidence.bad.contains(&Block(block))).count();
     choice.report.refused = why_no_anchor(anchor_blocks, layout.zone_blocks);
     Ok(choice)
+}
+
+/// What the map says of each logical page where the log leads to one; `None` where that cannot be told. Where it puts several
+/// into one place, it counts for those that are known to have been written there.
+fn entries_of_map<H: FlashHardware>(
+    hw: &H,
+    layout: &Layout,
+    evidence: &Evidence,
+) -> Result<Vec<Option<MapEntry>>> {
+    let Some(last) = &evidence.last else { return Ok(vec![None; layout.capacity_pages as usize]) };
+    let mut entries =
+        layout.iter_logical().map(|logical| last.entry(hw, logical)).collect::<Result<Vec<_>>>()?;
+    let mut seen = BTreeSet::new();
+    let places = entries.iter().filter_map(|entry| match entry {
+        Some(MapEntry::At { address, .. }) => Some(*address),
+        _ => None,
+    });
+    let shared: BTreeSet<u32> = places.filter(|&address| !seen.insert(address)).collect();
+    for (logical, entry) in layout.iter_logical().zip(&mut entries) {
+        if let Some(MapEntry::At { address, crc }) = *entry
+            && shared.contains(&address)
+            && layout.physical(address).is_none_or(|page| evidence.known_at(logical, page, crc).is_none())
+        {
+            *entry = None;
+        }
+    }
+    Ok(entries)
 }
 
 /// What is left of a logical page.
