@@ -22,7 +22,7 @@ use nandimg::prng::SplitMix64;
 
 use paged::{
     Chip, Paged, Replay, Used, assert_same, bytes, check_books, content, formatted, geometry, metadata_pages,
-    mount, overwrite, read_only, used,
+    mount, overwrite, read_only, used, what_is_left,
 };
 
 const MIRROR: Mount = Mount {
@@ -166,6 +166,65 @@ fn any_block_may_become_unreadable() {
             check_books(&volume);
         }
     }
+}
+
+/// A short commit stands in one block alone until the next page of the log: what is lost with that block after a kill is that commit
+/// and no other, and it is said. Nothing is written then, but where it looks like a page that a cut has torn, or an erase.
+#[test]
+fn any_block_may_become_unreadable_after_a_kill() {
+    let (mut older, mut read_only_for_doubt) = (0, 0);
+    for commits in 0..40 {
+        let Used { chip, content: mut expected, .. } = used(small(), 6, 10, true, &Mount::default());
+        let mut volume = mount(chip);
+        let mut before = expected.clone();
+        for n in 0..commits {
+            before.clone_from(&expected);
+            let offset = usize::from(n) * 256;
+            volume.write(offset as u64, &[n; 200]).unwrap();
+            volume.sync().unwrap();
+            expected[offset..][..200].fill(n);
+        }
+        let chip = volume.into_flash();
+        let healthy = mount(chip.clone());
+        for block in blocks(small()) {
+            for for_ever in [false, true] {
+                let _replay = Replay(format!("{block} after {commits} commits, for ever {for_ever}"));
+                let mut chip = chip.clone();
+                if for_ever {
+                    chip.latent_mut().add(LatentFault { block: block.0, on: Operation::Read, after: 0 });
+                } else {
+                    programmed(&chip, block).into_iter().for_each(|page| chip.set_unreadable(page));
+                }
+                let lost = pages_in(&healthy, block);
+                let volume = mount(chip);
+                let found = what_is_left(&volume);
+                let is = |content: &[u8]| {
+                    let pages = content.chunks(256).zip(0..).zip(&found);
+                    let mut pages = pages.map(|((page, n), found)| (page, lost.contains(&n), found));
+                    pages.all(|(page, lost, found)| found.as_deref().map_or(lost, |found| found == page))
+                };
+                if is(&expected) {
+                    read_only_for_doubt += u32::from(volume.read_only().is_some());
+                    continue;
+                }
+                older += 1;
+                assert!(is(&before), "it is as before the last commit");
+                let may_be_a_cut = match programmed(volume.flash(), block)[..] {
+                    [only] => !for_ever || only.page == 0,
+                    _ => false,
+                };
+                let is_certain = volume.is_older_state();
+                assert!(is_certain || may_be_a_cut, "{:?}", volume.fallback());
+                assert_eq!(volume.read_only().is_some(), is_certain, "{:?}", volume.fallback());
+                let code = if is_certain { "older-state" } else { "fallback" };
+                let checked = check(volume.flash(), &mut |_, _| {}).unwrap();
+                let said = |f: &Finding| f.code == code && f.message.contains(&block.to_string());
+                assert!(checked.findings.iter().any(said), "{:?}", checked.findings);
+            }
+        }
+    }
+    println!("{older} times the last commit was lost, and {read_only_for_doubt} times it may have been");
+    assert!((1..=2 * 40).contains(&older), "one block a volume: {older}");
 }
 
 /// A session begins in the pair of blocks after the one that the last ended in: the log leads over the damaged one.

@@ -167,7 +167,7 @@ impl LastState {
             clock: replayed.clock,
             end: replayed.clean.as_ref().filter(|_| replayed.clean_twice),
         };
-        let ended_well = !replayed.torn && followed.is_as_left()?;
+        let ended_well = replayed.torn.is_none() && followed.is_as_left()?;
         let is_all = replayed.damage.is_none()
             && trail.last_log.is_none_or(|last| replayed.next_log > last)
             && replayed.clock >= committed

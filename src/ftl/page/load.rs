@@ -114,7 +114,7 @@ pub(super) fn replay<H: FlashHardware>(
     replayed.run(hw, walker, epoch)?;
     if !replayed.clean_twice {
         walker.damaged.retain(|(at, _)| !replayed.last.contains(at));
-        replayed.torn |= walker.is_any_torn(&replayed.last)?;
+        replayed.torn = replayed.torn.or(walker.first_torn(&replayed.last)?);
     }
     let lost_half = if replayed.clean.is_none() { walker.lost_half()? } else { None };
     walker.leave_if_unused();

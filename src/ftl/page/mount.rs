@@ -120,7 +120,7 @@ impl<H: FlashHardware> PageVolume<H> {
         loaded.take_counts_of(&survey);
         let end = loaded.replayed.clean.take().filter(|_| loaded.replayed.clean_twice);
         let followed = loaded.followed(&hw, end.as_ref());
-        let holds = !loaded.replayed.torn && followed.is_as_left()?;
+        let holds = loaded.replayed.torn.is_none() && followed.is_as_left()?;
         let clean = end.as_ref().filter(|end| holds && can_be_filled_on(&loaded.layout, end));
         let mut findings = MountFindings::default();
         if let Some(reason) = fallback {

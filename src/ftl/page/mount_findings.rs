@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::io::block_place;
+use super::io::{block_place, place};
 use super::load::Loaded;
 use super::zone::{Zone, ZoneSurvey, why_no_anchor};
 use super::{Mount, PageVolume};
@@ -73,9 +73,8 @@ impl MountFindings {
         if let Some((_, reason)) = loaded.damaged.first() {
             self.fallback.get_or_insert(format!("one copy of the metadata is damaged: {reason}"));
         }
-        if loaded.replayed.torn {
-            self.fallback
-                .get_or_insert(format!("the last page of its log is torn: it ends at {}", log_end()));
+        if let Some(at) = loaded.replayed.torn {
+            self.fallback.get_or_insert(format!("the last page of its log is torn: {}", place(hw, at)));
         }
         self.unclean = !clean;
     }

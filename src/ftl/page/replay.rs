@@ -49,8 +49,8 @@ pub(super) struct Replayed {
     pub(super) last: BTreeSet<PageAddr>,
     /// The log is damaged in its middle: what follows is not known.
     pub(super) damage: Option<String>,
-    /// A torn page ends it.
-    pub(super) torn: bool,
+    /// The torn page that ends it, if one does.
+    pub(super) torn: Option<PageAddr>,
     /// There is something of a later checkpoint behind it.
     pub(super) newer: bool,
     /// Blocks of which the last group took the last page that counts: it may have been torn, and be gone at the next mount.
@@ -86,7 +86,7 @@ impl Replayed {
             clean_twice: false,
             last: BTreeSet::new(),
             damage: None,
-            torn: false,
+            torn: None,
             newer: false,
             emptied_last: BTreeSet::new(),
             layout: *layout,
@@ -109,7 +109,7 @@ impl Replayed {
                 None => walker.log_pages(self.next_log, epoch)?,
             };
             let (before, newer, begun) = (self.next_log, slot.newer, slot.begun);
-            let (erased, torn_twin) = (slot.erased, slot.torn_twin);
+            let (written, torn_twin) = (slot.written, slot.torn_twin);
             let (begins_group, may_be_cut) = (group.is_empty(), slot.may_be_cut());
             self.take(hw, slot, &mut group)?;
             if self.damage.is_some() {
@@ -146,11 +146,11 @@ impl Replayed {
                     }
                 }
                 // A clean end is followed by nothing; else damage has to be told from a tail.
-                if erased || !begun {
+                if written.is_none() || !begun {
                     return Ok(());
                 }
             }
-            self.torn |= begun && !erased && !newer;
+            self.torn = self.torn.or(written.filter(|_| begun && !newer));
             let mut ahead = walker.clone();
             if !ahead.advance() {
                 return Ok(());
@@ -160,7 +160,7 @@ impl Replayed {
             let Some((head, page)) = slot.pages.first() else { return Ok(()) };
             if head.number == self.next_log + 1 && !page.repeated.is_empty() {
                 // The page in doubt stood in one block alone, and is repeated here.
-                self.torn = false;
+                self.torn = None;
                 *walker = ahead;
                 continue;
             }

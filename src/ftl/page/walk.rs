@@ -109,32 +109,47 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
         self.advance()
     }
 
-    /// A block that cannot be read and may have held one more page of the log, alone: where the log ends in its pair, and whether
-    /// that is certain to be the block's damage. A block whose erase was cut short cannot be told from it.
+    /// A block that cannot be read and may have held one more page of the log, alone: where the log ends, and whether that is certain
+    /// to be the block's damage. A block whose erase was cut short cannot be told from it.
     pub(super) fn lost_half(&self) -> Result<Option<(Block, bool)>> {
         if self.mirrored {
             return Ok(None);
         }
-        let at_start = self.slot == 0;
-        let begun = if at_start { self.pairs.iter().rev().nth(1) } else { Some(&self.pair) };
-        for &block in begun.into_iter().flatten() {
-            if self.is_lost(block)? {
-                return Ok(Some((block, true)));
+        // The page goes into the first block, or beside the last one into the second.
+        let first = PageAddr { block: self.pair[0], page: self.slot };
+        let beside_last = match self.slot.checked_sub(1) {
+            Some(page) => Some(PageAddr { block: self.pair[1], page }),
+            None => self
+                .pairs
+                .iter()
+                .rev()
+                .nth(1)
+                .map(|before| PageAddr { block: before[1], page: self.layout.pages_per_block - 1 }),
+        };
+        for at in beside_last.into_iter().chain([first]) {
+            if self.is_lost(at)? {
+                // In a pair that may not have been begun, a cut may have torn the erase.
+                return Ok(Some((at.block, at != first || self.slot > 0)));
             }
         }
-        // In the first block of a pair that may not have been begun, a cut may have torn the erase.
-        let first = self.pair[0];
-        Ok((at_start && self.is_lost(first)?).then_some((first, false)))
+        Ok(None)
     }
 
-    /// Neither of its first pages can be read.
-    fn is_lost(&self, block: Block) -> Result<bool> {
-        for page in 0..2 {
-            if !matches!(read_metadata(self.hw, PageAddr { block, page })?, Reading::Unreadable(_)) {
-                return Ok(false);
+    /// The page cannot be read, and it is not the only one of its block: a cut tears no more.
+    fn is_lost(&self, at: PageAddr) -> Result<bool> {
+        if !self.is_unreadable(at)? {
+            return Ok(false);
+        }
+        for page in (0..self.layout.pages_per_block).filter(|&page| page != at.page) {
+            if self.is_unreadable(PageAddr { page, ..at })? {
+                return Ok(true);
             }
         }
-        Ok(true)
+        Ok(false)
+    }
+
+    fn is_unreadable(&self, at: PageAddr) -> Result<bool> {
+        Ok(matches!(read_metadata(self.hw, at)?, Reading::Unreadable(_)))
     }
 
     /// A pair that was come to, and holds nothing, is the next one still.
@@ -257,11 +272,11 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
         Ok(true)
     }
 
-    /// The log pages in this place, by number, and whether both copies are erased.
+    /// The log pages in this place, by number, and what else shows here.
     pub(super) fn log_pages(&mut self, expected: u64, epoch: u32) -> Result<LogSlot> {
         let (at, first) = self.read(0)?;
         let begun = self.slot > 0;
-        let mut slot = LogSlot { pages: Vec::new(), begun, erased: true, newer: false, torn_twin: false };
+        let mut slot = LogSlot { pages: Vec::new(), begun, written: None, newer: false, torn_twin: None };
         let torn = first.is_torn();
         let alone = self.take_log_page(at, first, epoch, &mut slot);
         if alone == Some((expected, false)) {
@@ -276,7 +291,7 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
             (None, Some((_, false))) => self.damaged.push(damage(at)),
             (Some((_, false)), None) => self.damaged.push(damage(twin)),
             // The next page, which stood there alone.
-            (Some((_, true)), None) => slot.torn_twin = written,
+            (Some((_, true)), None) => slot.torn_twin = written.then_some(twin),
             _ => {}
         }
         slot.pages.sort_by_key(|(head, _)| head.number);
@@ -293,14 +308,14 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
         Ok(true)
     }
 
-    /// Whether any of these places holds something that is no whole page.
-    pub(super) fn is_any_torn(&self, places: &BTreeSet<PageAddr>) -> Result<bool> {
+    /// The first of these places that holds something which is no whole page.
+    pub(super) fn first_torn(&self, places: &BTreeSet<PageAddr>) -> Result<Option<PageAddr>> {
         for &at in places {
             if read_metadata(self.hw, at)?.is_torn() {
-                return Ok(true);
+                return Ok(Some(at));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// Whether both copies of this place hold the log page with that number.
@@ -323,7 +338,9 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
         epoch: u32,
         slot: &mut LogSlot,
     ) -> Option<(u64, bool)> {
-        slot.erased &= reading.is_erased();
+        if !reading.is_erased() {
+            slot.written.get_or_insert(at);
+        }
         let (head, payload) = reading.written_by(self.volume, self.layout.address(at).0)?;
         slot.newer |= head.epoch > epoch;
         if head.kind != Kind::Log || head.epoch != epoch {
@@ -342,12 +359,12 @@ pub(super) struct LogSlot {
     pub(super) pages: Vec<(Head, LogPage)>,
     /// The pair was begun: what it holds is no older than the chain.
     pub(super) begun: bool,
-    /// Both copies are erased.
-    pub(super) erased: bool,
+    /// The first place here that is not erased.
+    pub(super) written: Option<PageAddr>,
     /// There is something of a later checkpoint.
     pub(super) newer: bool,
-    /// The page in the first block has no twin, and what was written beside it is not whole.
-    pub(super) torn_twin: bool,
+    /// The page in the first block has no twin, and this, which was written beside it, is not whole.
+    pub(super) torn_twin: Option<PageAddr>,
 }
 
 impl LogSlot {
