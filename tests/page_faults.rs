@@ -22,7 +22,7 @@ use nandimg::prng::SplitMix64;
 
 use paged::{
     Chip, Paged, Replay, Used, assert_same, bytes, check_books, content, formatted, geometry, metadata_pages,
-    mount, overwrite, read_only, used, what_is_left,
+    mount, overwrite, read_only, used, used_to, what_is_left,
 };
 
 const MIRROR: Mount = Mount {
@@ -107,10 +107,16 @@ fn write_on(mut volume: Paged, expected: &mut [u8], rng: &mut SplitMix64) -> Pag
 
 #[test]
 fn any_block_may_be_marked_bad() {
-    for (geometry, end) in [(small(), true), (small(), false), (larger(), true)] {
-        let used = used(geometry, 1, 60, end, &Mount::default());
+    for (geometry, tenths, end) in [
+        (small(), 9, true),
+        (small(), 9, false),
+        (larger(), 9, true),
+        (small(), 10, true),
+        (small(), 10, false),
+    ] {
+        let used = used_to(tenths, geometry, 1, 60, end, &Mount::default());
         for block in blocks(geometry) {
-            let _replay = Replay(format!("{block} of {geometry:?}, ended {end}"));
+            let _replay = Replay(format!("{block} of {geometry:?}, {tenths} tenths full, ended {end}"));
             let Used { mut chip, content: mut expected, .. } = used.clone();
             chip.inner_mut().set_factory_bad(block);
             let before = chip.inner().data().to_vec();
@@ -129,13 +135,20 @@ fn any_block_may_be_marked_bad() {
 
 #[test]
 fn any_block_may_become_unreadable() {
-    for (geometry, end, for_ever) in
-        [(small(), true, false), (small(), true, true), (small(), false, false), (larger(), true, false)]
-    {
-        let used = used(geometry, 2, 60, end, &MIRROR);
+    for (geometry, tenths, end, for_ever) in [
+        (small(), 9, true, false),
+        (small(), 9, true, true),
+        (small(), 9, false, false),
+        (larger(), 9, true, false),
+        (small(), 10, true, false),
+        (small(), 10, true, true),
+        (small(), 10, false, false),
+    ] {
+        let used = used_to(tenths, geometry, 2, 60, end, &MIRROR);
         let healthy = mount(used.chip.clone());
         for block in blocks(geometry) {
-            let _replay = Replay(format!("{block} of {geometry:?}, ended {end}, for ever {for_ever}"));
+            let how = format!("{tenths} tenths full, ended {end}, for ever {for_ever}");
+            let _replay = Replay(format!("{block} of {geometry:?}, {how}"));
             let Used { mut chip, content: mut expected, .. } = used.clone();
             let lost = pages_in(&healthy, block);
             if for_ever {
@@ -531,6 +544,9 @@ fn any_bit_may_flip_after_a_clean_end() {
     let used = used(small(), 4, 64, true, &Mount::default());
     flip_bits(&used, metadata(&used.chip), 1, true);
     flip_bits(&used, other_pages(&used.chip), 37, true);
+    let full = used_to(10, small(), 7, 64, true, &Mount::default());
+    flip_bits(&full, metadata(&full.chip), 5, true);
+    flip_bits(&full, other_pages(&full.chip), 61, true);
 }
 
 #[test]

@@ -13,6 +13,7 @@ const FULL: u32 = 47_824;
 const BLOCK_WRITES: u32 = 150_000;
 
 const LARGE: &str = "large";
+const FSCK: &str = "fsck";
 const ECC: &str = "ecc";
 const QUICK: &str = "quick";
 
@@ -20,6 +21,7 @@ const QUICK: &str = "quick";
 pub(crate) struct Args {
     workloads: Vec<Workload>,
     large: bool,
+    fsck: bool,
     ecc: bool,
     engines: Vec<Engine>,
     quick: bool,
@@ -29,8 +31,14 @@ impl Args {
     /// # Errors
     /// With what would have been understood.
     pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut args =
-            Self { workloads: Vec::new(), large: false, ecc: false, engines: Vec::new(), quick: false };
+        let mut args = Self {
+            workloads: Vec::new(),
+            large: false,
+            fsck: false,
+            ecc: false,
+            engines: Vec::new(),
+            quick: false,
+        };
         for word in words {
             let workload = WORKLOADS.into_iter().find(|w| w.name.eq_ignore_ascii_case(&word));
             let engine = Engine::ALL.into_iter().find(|e| e.word() == word);
@@ -38,6 +46,7 @@ impl Args {
                 (Some(workload), _) => args.workloads.push(workload),
                 (_, Some(engine)) => args.engines.push(engine),
                 _ if word == LARGE => args.large = true,
+                _ if word == FSCK => args.fsck = true,
                 _ if word == ECC => args.ecc = true,
                 _ if word == QUICK => args.quick = true,
                 // Cargo says it to every benchmark.
@@ -45,9 +54,10 @@ impl Args {
                 _ => return Err(format!("{word}: expected {}", Self::words())),
             }
         }
-        if args.workloads.is_empty() && !args.large && !args.ecc {
+        if args.workloads.is_empty() && !args.large && !args.fsck && !args.ecc {
             args.workloads = WORKLOADS.to_vec();
-            (args.large, args.ecc) = (true, args.engines.is_empty());
+            args.large = true;
+            (args.fsck, args.ecc) = (args.engines.is_empty(), args.engines.is_empty());
         }
         if args.engines.is_empty() {
             args.engines = Engine::ALL.to_vec();
@@ -58,7 +68,7 @@ impl Args {
     fn words() -> String {
         let workloads = WORKLOADS.map(|w| w.name.to_ascii_lowercase());
         let engines = Engine::ALL.map(Engine::word);
-        format!("{}, {LARGE}, {ECC}, {} or {QUICK}", workloads.join(", "), engines.join(", "))
+        format!("{}, {LARGE}, {FSCK}, {ECC}, {} or {QUICK}", workloads.join(", "), engines.join(", "))
     }
 
     /// The runs on the chip of the published figures, workload by workload.
@@ -88,6 +98,11 @@ impl Args {
         let engines = self.engines.iter().filter(|_| self.large);
         let chips = engines.flat_map(|&engine| [8192, 65_536].map(|blocks| LargeChip { engine, blocks }));
         chips.filter(|chip| chip.engine != Engine::Shodh).collect()
+    }
+
+    /// How many times `fsck` is run to measure it, if it is.
+    pub(crate) fn scans(&self) -> Option<u32> {
+        self.fsck.then_some(if self.quick { 3 } else { 12 })
     }
 
     /// The codes of which the speed is measured.

@@ -2,11 +2,13 @@
 //! speed of the error-correcting codes beside a CRC-32.
 //!
 //! `cargo bench` runs everything, `cargo bench -- w3 page` what the words select: workloads `w1` to `w5` and `large`,
-//! engines `page`, `block` and `shodh`, and `ecc`; `quick` measures the page engine over one data set instead of 25. Operation
+//! engines `page`, `block` and `shodh`, `fsck` and `ecc`; `quick` measures the page engine over one data set instead of 25. Operation
 //! counts are exact and repeat bit for bit; of the speeds only the ratios within one run mean anything.
 
 mod args;
+mod bounds;
 mod ecc;
+mod fsck;
 mod large;
 mod report;
 mod run;
@@ -61,7 +63,10 @@ fn main() -> ExitCode {
         .iter()
         .filter_map(|code| attempt(code, &mut failed, || ecc::measure(*code, args.quick())))
         .collect();
-    report::print(&outcomes, &large, &codes);
-    failed |= !report::keeps_to_bounds(&outcomes);
+    let scan = args.scans().and_then(|runs| attempt("fsck", &mut failed, || fsck::measure(runs)));
+    report::print(&outcomes, &large, scan.as_ref(), &codes);
+    let bounds = bounds::of(&outcomes, &large, scan.as_ref());
+    report::print_bounds(&bounds);
+    failed |= bounds.iter().any(|bound| !bound.is_kept());
     ExitCode::from(u8::from(failed))
 }

@@ -2,32 +2,39 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 
+use crate::bounds::{Bound, Limit};
 use crate::ecc::Speed;
+use crate::fsck::Scan;
 use crate::large::LargeMount;
 use crate::run::{MountCost, Outcome};
 use crate::store::Engine;
 
-/// The most write amplification that the page-mapped engine may show: logical pages, workload, bound.
-const AT_MOST: [(u32, &str, f64); 6] = [
-    (47_824, "W1", 1.03),
-    (47_824, "W2", 3.7),
-    (38_259, "W3", 1.6),
-    (47_824, "W3", 2.4),
-    (47_824, "W4", 1.9),
-    (47_824, "W5", 1.75),
-];
-
-pub(crate) fn print(outcomes: &[Outcome], large: &[LargeMount], codes: &[Speed]) {
+pub(crate) fn print(outcomes: &[Outcome], large: &[LargeMount], scan: Option<&Scan>, codes: &[Speed]) {
     show("Operations in the measured part", &operations(outcomes));
     show("Erases of each block since the chip was new, blocks of a fixed place apart", &wear(outcomes));
     show("Mount after a clean end, and memory", &mounts(outcomes));
     show("Mount of large chips after a clean end", &large_mounts(large));
     show("Speed on a chip in RAM, and its ratio to shodh-redb in this run", &speed(outcomes));
-    show("Page-mapped engine against what is asked of it", &against_bounds(outcomes));
+    show("fsck of a filled image of 1 GiB, and cat of the file", &scans(scan));
     show(
         "Error-correcting codes, MiB of data a second and the ratio to a CRC-32 of the same steps",
         &ecc(codes),
     );
+}
+
+pub(crate) fn print_bounds(bounds: &[Bound]) {
+    let mut table = table(1, &["", "ours", "asked", ""]);
+    for bound in bounds {
+        let asked = match bound.limit {
+            Limit::AtLeast(limit) => format!("at least {limit}"),
+            Limit::AtMost(limit) => format!("at most {limit}"),
+        };
+        let found = format!("{:.3}", bound.found);
+        let found = found.trim_end_matches('0').trim_end_matches('.');
+        let kept = if bound.is_kept() { "kept" } else { "MISSED" };
+        table.add_row([bound.what.as_str(), found, &asked, kept]);
+    }
+    show("Page-mapped engine against what is asked of it", &table);
 }
 
 fn show(title: &str, table: &Table) {
@@ -56,10 +63,6 @@ fn add(table: &mut Table, first: impl IntoIterator<Item = String>, rest: impl In
     table.add_row(first.into_iter().chain(rest));
 }
 
-fn amplification(outcome: &Outcome) -> f64 {
-    outcome.writes.per_host_page(outcome.writes.ops.programs)
-}
-
 fn operations(outcomes: &[Outcome]) -> Table {
     let mut table = table(
         2,
@@ -78,7 +81,7 @@ fn operations(outcomes: &[Outcome]) -> Table {
         let writes = outcome.writes;
         let row = [
             writes.host_pages.to_string(),
-            format!("{:.3}", amplification(outcome)),
+            format!("{:.3}", outcome.amplification()),
             format!("{:.3}", writes.per_host_page(writes.ops.page_reads as u64)),
             format!("{:.2}", writes.ops.erases as f64 / writes.host_mib()),
             writes.ops.syncs.to_string(),
@@ -197,32 +200,14 @@ fn speed(outcomes: &[Outcome]) -> Table {
     table
 }
 
-/// Whether the page-mapped engine keeps to what is asked of it.
-pub(crate) fn keeps_to_bounds(outcomes: &[Outcome]) -> bool {
-    AT_MOST.into_iter().all(|(pages, workload, at_most)| {
-        of_page_engine(outcomes, pages, workload).is_none_or(|ours| amplification(ours) <= at_most)
-    })
-}
-
-fn of_page_engine<'a>(outcomes: &'a [Outcome], pages: u32, workload: &str) -> Option<&'a Outcome> {
-    outcomes.iter().find(|outcome| {
-        let job = outcome.job;
-        (job.engine, job.pages, job.workload.name) == (Engine::Page, pages, workload)
-    })
-}
-
-fn against_bounds(outcomes: &[Outcome]) -> Table {
-    let mut table = table(0, &["logical pages", "workload", "WA ours", "at most", "", "wear max-min"]);
-    for (pages, workload, at_most) in AT_MOST {
-        let Some(ours) = of_page_engine(outcomes, pages, workload) else { continue };
-        let spread = ours.wear.last().map_or(0, |wear| wear.levelled.spread());
+fn scans(scan: Option<&Scan>) -> Table {
+    let mut table = table(0, &["MiB of data", "fsck, s", "cat, s", "ratio"]);
+    if let Some(scan) = scan {
         table.add_row([
-            pages.to_string(),
-            workload.to_owned(),
-            format!("{:.3}", amplification(ours)),
-            at_most.to_string(),
-            if amplification(ours) <= at_most { "kept" } else { "MISSED" }.to_owned(),
-            spread.to_string(),
+            (scan.data >> 20).to_string(),
+            format!("{:.3}", scan.fsck),
+            format!("{:.3}", scan.cat),
+            format!("{:.2}", scan.ratio()),
         ]);
     }
     table

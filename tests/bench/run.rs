@@ -92,6 +92,13 @@ pub(crate) struct Outcome {
     pub(crate) peak: usize,
 }
 
+impl Outcome {
+    /// Pages programmed for each page of the host.
+    pub(crate) fn amplification(&self) -> f64 {
+        self.writes.per_host_page(self.writes.ops.programs)
+    }
+}
+
 pub(crate) fn counts(chip: &Chip) -> Counts {
     chip.board().flash.inner().counts()
 }

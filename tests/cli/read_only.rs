@@ -5,7 +5,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use nandimg::onflash::paged::head::Kind;
+use nandimg::flash::Geometry;
+use nandimg::flash::sim::SimFlash;
+use nandimg::ftl::Volume;
+use nandimg::ftl::any::FormatOptions;
+use nandimg::ftl::page::{FormatPlan, Mount, PageVolume};
+use nandimg::onflash::paged::head::{Kind, open};
 
 use crate::support::{
     BLOCK, BLOCKS, Bench, NANDIMG, SMALL, has_program, random, sample, slot_offset, wipe_metadata,
@@ -131,6 +136,81 @@ fn a_page_mapped_image() {
     bench.patch("a.img", 0, |image| wipe_metadata(image, 512, |kind| kind != Kind::Summary));
     bench.run("fsck a.img").exits(4);
     looks_only(&bench, "without metadata");
+}
+
+#[test]
+fn a_page_mapped_image_with_spare_area() {
+    let bench = Bench::new();
+    bench.run("format a.img --page-size 2048 --spare-size 64 --block-size 32KiB --blocks 40 --layout linux-bch4 --bad-blocks 9").exits(0);
+    bench.feed("write a.img", &random(1, 90_000)).exits(0);
+    bench.run("fsck a.img").exits(0);
+    looks_only(&bench, "spare area");
+    bench.patch("a.img", 5 * 2112, |page| page[..16].fill(0));
+    looks_only(&bench, "spare area, damaged");
+}
+
+/// A page-mapped volume of 64 blocks of 8 pages of 512 bytes that was never ended, after so many commits.
+fn killed(commits: u64) -> Bench {
+    let mut chip = SimFlash::new(Geometry::new(512, 0, 4096, 64).unwrap());
+    FormatPlan::new(&chip, &FormatOptions::default()).unwrap().execute(&mut chip).unwrap();
+    let mut volume = PageVolume::mount(chip, &Mount::default()).unwrap();
+    volume.write(0, &random(1, 30_000)).unwrap();
+    for n in 0..commits {
+        volume.write(700 * n, &random(n, 500)).unwrap();
+        volume.sync().unwrap();
+    }
+    let bench = Bench::new();
+    bench.put("a.img", volume.into_flash().data());
+    bench
+}
+
+/// Where the log pages of the newest checkpoint are, in order.
+fn log_pages(image: &[u8]) -> Vec<usize> {
+    let pages = image.chunks(512).enumerate().filter_map(|(n, page)| Some((n * 512, open(page).ok()?.0)));
+    let mut pages: Vec<_> = pages.filter(|(_, head)| head.kind == Kind::Log).collect();
+    let newest = pages.iter().map(|(_, head)| head.epoch).max();
+    pages.retain(|(_, head)| Some(head.epoch) == newest);
+    pages.sort_by_key(|(_, head)| head.number);
+    pages.into_iter().map(|(offset, _)| offset).collect()
+}
+
+#[test]
+fn a_page_mapped_image_that_was_not_ended() {
+    let bench = killed(12);
+    bench.run("mount-check a.img").exits(0).says("it was not ended well");
+    looks_only(&bench, "killed");
+    let last = *log_pages(&bench.bytes("a.img")).last().unwrap();
+    bench.patch("a.img", last, |page| page[100..512].fill(0xFF));
+    bench.run("mount-check a.img").exits(1).says("torn");
+    looks_only(&bench, "torn");
+    // What is missing in the middle makes it an older state.
+    let bench = killed(12);
+    let log = log_pages(&bench.bytes("a.img"));
+    for &offset in &log[log.len() / 2 - 2..log.len() / 2 + 2] {
+        bench.patch("a.img", offset, |page| page[..512].fill(0x5A));
+    }
+    let report = bench.run("--json mount-check a.img").exits(1).json();
+    assert_eq!((&report["writable"], &report["degraded"]), (&false.into(), &true.into()), "{report}");
+    bench.run("fsck a.img").exits(4).says("older-state");
+    looks_only(&bench, "an older state");
+}
+
+/// What is made of the image goes elsewhere.
+#[test]
+fn a_source_of_a_conversion() {
+    let spoilt = killed(12);
+    let last = *log_pages(&spoilt.bytes("a.img")).last().unwrap();
+    spoilt.patch("a.img", last, |page| page[100..512].fill(0xFF));
+    for (bench, what) in [(volume(), "block-mapped"), (killed(12), "killed"), (spoilt, "torn")] {
+        let elsewhere = Bench::new();
+        let to = elsewhere.path("b.img").display().to_string();
+        let before = bench.snapshot();
+        for flags in ["--logical", "--logical --mapping block --force", "--force --to-spare-size 16"] {
+            let done = bench.run(&format!("convert a.img {to} {flags}"));
+            assert!(elsewhere.names().contains(&"b.img".to_string()), "{what} {flags}: {done:?}");
+            assert!(bench.snapshot() == before, "{what}, {flags}: something has changed");
+        }
+    }
 }
 
 #[test]

@@ -225,10 +225,22 @@ pub(crate) struct Used {
 
 /// Fill nine tenths of a fresh volume, overwrite pages of it with a sync each few, and end, or not.
 pub(crate) fn used(geometry: Geometry, seed: u64, rounds: u32, end: bool, options: &Mount) -> Used {
+    used_to(9, geometry, seed, rounds, end, options)
+}
+
+/// The same of so many tenths.
+pub(crate) fn used_to(
+    tenths: u64,
+    geometry: Geometry,
+    seed: u64,
+    rounds: u32,
+    end: bool,
+    options: &Mount,
+) -> Used {
     let mut rng = SplitMix64::new(seed);
     let mut volume = PageVolume::mount(formatted(geometry, &[]), options).unwrap();
     let page = u64::from(volume.layout().page_size);
-    let mut content = bytes(&mut rng, volume.capacity() * 9 / 10);
+    let mut content = bytes(&mut rng, volume.capacity() * tenths / 10);
     for (i, part) in content.chunks(20 * page as usize).enumerate() {
         volume.write(i as u64 * 20 * page, part).unwrap();
         volume.sync().unwrap();
