@@ -7,9 +7,12 @@ use nandimg::layout;
 use nandimg::onflash::ftlj::{self, Metadata, UNMAPPED};
 use nandimg::onflash::paged::anchor::{Anchor, VERSION};
 use nandimg::onflash::paged::head::{Head, Kind, open, seal};
-use nandimg::onflash::paged::log::{FIXED_LEN, LogPage, Record, Written, encode_page, flags};
+use nandimg::onflash::paged::log::{FIXED_LEN, LogPage, OpenBlock, Record, Written, encode_page, flags};
 use nandimg::onflash::paged::map::{self, MapEntry};
 use nandimg::onflash::paged::summary::Summary;
+use nandimg::onflash::paged::tables::{
+    BlockRow, BlockState, BlockTable, Directory, PageList, chunk_len, decode_chunk, encode_chunk,
+};
 use nandimg::onflash::paged::{NO_PAGE, NextPair, StoredPage};
 
 const SPEC: &str = include_str!("../src/onflash/SPEC.md");
@@ -109,6 +112,95 @@ fn the_worked_anchor_is_what_the_text_says() {
     assert_eq!(Anchor::decode(&payload), Ok(anchor));
     let layout = Layout::of_chip(&Geometry::new(256, 0, 2048, 64).unwrap()).unwrap();
     assert_eq!((layout.zone_blocks, layout.summary_pages, layout.classes), (4, 1, 1));
+}
+
+#[test]
+fn the_worked_directory_page_is_what_the_text_says() {
+    let mut map_pages: Vec<u32> = (0..8).map(|page| address(14, page)).collect();
+    map_pages.push(address(18, 0));
+    let directory = Directory { pairs: [(14, 15), (18, 19)].to_vec(), map_pages };
+    let at = |head| Head { address: address(18, 1), erases: 2, ..head };
+    let payload = encode_chunk(NextPair(23, 24), &directory.encode());
+    let payload = assert_page("A worked directory page", Kind::Directory, at, &payload);
+    assert_eq!(Directory::decode(decode_chunk(&payload).unwrap()), Ok(directory));
+}
+
+#[test]
+fn the_worked_page_of_the_block_table_is_what_the_text_says() {
+    let free = BlockRow { state: BlockState::Free, class: 0, live: 0, erases: 0, written: 0, closed: 0 };
+    let mut rows = [free; 64];
+    rows[57] = BlockRow { state: BlockState::Closed, live: 5, erases: 3, written: 2, closed: 4, ..free };
+    rows[58] = BlockRow { state: BlockState::Listed, live: 2, erases: 1, ..free };
+    rows[59] = BlockRow { state: BlockState::Announced, erases: 7, ..free };
+    rows[60] = BlockRow { state: BlockState::Chain, erases: 2, ..free };
+    rows[63] = BlockRow { state: BlockState::Bad, ..free };
+    let stored = |logical, byte, stamp| Some(StoredPage { logical, crc: crc_of(byte), stamp });
+    let pages = [stored(30, 0x33, 36), None, stored(31, 0x44, 40)].to_vec();
+    let table = BlockTable { rows: rows.to_vec(), lists: [PageList { block: 58, pages }].to_vec() };
+    let stream = table.encode();
+    assert_eq!(BlockTable::decode(&stream), Ok(table));
+    let chunks: Vec<&[u8]> = stream.chunks(chunk_len(256)).collect();
+    let at = |head| Head { number: 4, address: address(18, 6), erases: 2, ..head };
+    let payload = encode_chunk(NextPair(23, 24), chunks[4]);
+    let payload = assert_page("A worked page of the block table", Kind::Table, at, &payload);
+    assert_eq!((decode_chunk(&payload), chunks.len()), (Some(chunks[4]), 5));
+}
+
+/// The payload of a log page with these records, and with those of the page before.
+fn log_payload(next: NextPair, clocks: (u64, u64), repeated: &[Record], own: &[Record]) -> Vec<u8> {
+    let bytes = |records: &[Record]| {
+        let mut bytes = Vec::new();
+        for record in records.iter().cloned() {
+            assert_eq!(record.put(&mut bytes, PAGE_SIZE), None);
+        }
+        bytes
+    };
+    encode_page(next, clocks, &bytes(repeated), &bytes(own))
+}
+
+fn assert_log_page(
+    heading: &str,
+    describe: impl FnOnce(Head) -> Head,
+    clocks: (u64, u64),
+    next: NextPair,
+    [repeated, own]: [&[Record]; 2],
+) {
+    let payload = assert_page(heading, Kind::Log, describe, &log_payload(next, clocks, repeated, own));
+    let page = LogPage::decode(&payload).unwrap();
+    assert_eq!((page.next, (page.before, page.clock)), (next, clocks));
+    assert_eq!((page.repeated.decode(), page.records.decode()), (repeated.to_vec(), own.to_vec()));
+}
+
+#[test]
+fn the_worked_end_of_a_session_is_what_the_text_says() {
+    let moved = Written { logical: 20, crc: crc_of(0x22), old: address(30, 0) };
+    let next = Written { logical: 21, ..moved };
+    let pages = [moved, Written { old: address(30, 1), ..next }].to_vec();
+    let before = [
+        Record::Extent { address: address(33, 0), moved: true, pages },
+        Record::Discard { first: 50, count: 4 },
+    ];
+    let clean = Record::Clean {
+        prints: [crc_of(0xFF), crc_of(0)],
+        open: [OpenBlock { block: 33, class: 0, next: 2 }].to_vec(),
+        announced: [12, 35, 36].to_vec(),
+    };
+    let at = |head| Head { flags: flags::COMMIT, number: 11, address: address(23, 1), erases: 4, ..head };
+    assert_log_page("A worked end of a session", at, (43, 43), NextPair(31, 32), [&before, &[clean]]);
+}
+
+#[test]
+fn the_worked_start_of_a_session_is_what_the_text_says() {
+    let records = [Record::Session, Record::Bad(40), Record::Lost([(60, address(27, 3))].to_vec())];
+    let flags = flags::COMMIT | flags::MIRRORED;
+    let at = |head| Head { flags, number: 12, address: address(31, 0), erases: 1, ..head };
+    assert_log_page("A worked start of a session", at, (43, 43), NextPair(35, 36), [&[], &records]);
+}
+
+#[test]
+fn the_worked_witness_page_is_what_the_text_says() {
+    let at = |head| Head { address: address(12, 0), erases: 5, ..head };
+    assert_page("A worked witness page", Kind::Witness, at, &[]);
 }
 
 #[test]
