@@ -75,6 +75,7 @@ pub fn check_in_parallel<H: FlashHardware + Sync>(
             for worker in running {
                 findings.extend(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
             }
+            progress(total, total);
             Ok(findings)
         })
     })
