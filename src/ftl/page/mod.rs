@@ -89,7 +89,8 @@ pub struct Mount {
     pub sequence: Option<u64>,
     /// When to level wear, if not as the volume says.
     pub wear: Option<WearPolicy>,
-    /// The most map pages that are kept in RAM.
+    /// The most map pages that are kept in RAM. What is held besides is bounded by the volume
+    /// ([`Layout::most_changes`]), but for a transaction: up to its commit about 140 bytes for each page.
     pub cached_map_pages: usize,
     /// Read the block table, too: needed for writing, for erase counts and for what each block is used for.
     pub block_table: bool,
