@@ -1,8 +1,8 @@
 //! The page-mapped engine, as its user sees it.
 #![forbid(unsafe_code)]
 
-use nandimg::flash::Geometry;
 use nandimg::flash::sim::SimFlash;
+use nandimg::flash::{Geometry, Inspected};
 use nandimg::ftl::Volume;
 use nandimg::ftl::any::FormatOptions;
 use nandimg::ftl::page::{FormatPlan, Mount, PageVolume};
@@ -60,4 +60,34 @@ fn a_length_that_comes_back_is_the_length() {
     volume.end().unwrap();
     let volume = PageVolume::mount(volume.into_flash(), &Mount::default()).unwrap();
     assert_eq!(volume.len(), 1000);
+}
+
+/// However little of the map is kept in memory: where one ends, the next is looked into and it is taken again.
+#[test]
+fn a_long_read_takes_each_page_of_the_map_a_few_times() {
+    let mut volume = fresh(256, 2048, 256);
+    let pages = volume.capacity() / 256;
+    for page in 0..pages {
+        // Scattered, so that the map is written: in order, the log says it in less.
+        volume.write(page * 7 % pages * 256, &[page as u8 | 1; 256]).unwrap();
+        if page % 16 == 15 {
+            volume.sync().unwrap();
+        }
+    }
+    volume.end().unwrap();
+    let chip = volume.into_flash();
+    let map_pages =
+        u64::from(PageVolume::mount(Inspected(&chip), &Mount::for_reading()).unwrap().layout().map_pages());
+    for cached_map_pages in [0, 1, usize::MAX] {
+        let volume =
+            PageVolume::mount(Inspected(&chip), &Mount { cached_map_pages, ..Mount::for_reading() }).unwrap();
+        let before = chip.counts().page_reads;
+        let mut found = vec![0; volume.capacity() as usize];
+        volume.read(0, &mut found).unwrap();
+        let read = (chip.counts().page_reads - before) as u64;
+        assert!(
+            (pages..=pages + 3 * map_pages).contains(&read),
+            "{read} pages read for {pages} and {map_pages} of the map"
+        );
+    }
 }

@@ -41,13 +41,12 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// When to level wear, if not as the volume says. Who sets one number leaves the other as it usually is.
-    fn wear(&self) -> Option<WearPolicy> {
-        let usual = WearPolicy::default();
-        (self.wear_interval.is_some() || self.wear_threshold.is_some()).then(|| WearPolicy {
-            interval: self.wear_interval.unwrap_or(usual.interval),
-            threshold: self.wear_threshold.unwrap_or(usual.threshold),
-        })
+    /// When to level wear, where the volume says so; who sets one number leaves the other as it is.
+    fn wear(&self, of_volume: WearPolicy) -> WearPolicy {
+        WearPolicy {
+            interval: self.wear_interval.unwrap_or(of_volume.interval),
+            threshold: self.wear_threshold.unwrap_or(of_volume.threshold),
+        }
     }
 }
 
@@ -57,9 +56,9 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     Inputs { image: &args.image.image, chip_file: chip_file.as_deref() }.refuse_as_input(input)?;
     refuse_stdout(&args.image)?;
     let mut source = Source::open(input)?;
-    let options = MountOptions { wear: args.wear(), ..MountOptions::default() };
-    let mounted = mount(&args.image, Access::ReadWrite, &options, ui)?;
+    let mounted = mount(&args.image, Access::ReadWrite, &MountOptions::default(), ui)?;
     let mut volume = mounted.volume;
+    volume.set_wear_policy(args.wear(volume.wear_policy()));
     if let Some(length) = source.length {
         volume.check_write(args.offset, length)?;
     }

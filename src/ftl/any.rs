@@ -50,8 +50,6 @@ pub struct MountOptions {
     pub read_only: bool,
     /// Mount from the metadata with this sequence number; read-only unless it is the newest.
     pub sequence: Option<u64>,
-    /// When to level wear, if not as the volume says.
-    pub wear: Option<WearPolicy>,
 }
 
 impl MountOptions {
@@ -88,14 +86,14 @@ impl<H: FlashHardware> AnyVolume<H> {
     /// # Errors
     /// As for [`BlockVolume::mount`] and [`PageVolume::mount`].
     pub fn mount(hw: H, mapping: Mapping, options: &MountOptions) -> Result<Self> {
-        let &MountOptions { read_only, sequence, wear } = options;
+        let &MountOptions { read_only, sequence } = options;
         Ok(match mapping {
             Mapping::Block => {
-                let wear = wear.unwrap_or_default();
-                Self::Block(BlockVolume::mount(hw, &block::Mount { read_only, sequence, wear })?)
+                let options = block::Mount { read_only, sequence, ..block::Mount::default() };
+                Self::Block(BlockVolume::mount(hw, &options)?)
             }
             Mapping::Page => {
-                let options = page::Mount { read_only, sequence, wear, ..page::Mount::default() };
+                let options = page::Mount { read_only, sequence, ..page::Mount::default() };
                 Self::Page(PageVolume::mount(hw, &options)?)
             }
         })
@@ -118,6 +116,16 @@ impl<H: FlashHardware> AnyVolume<H> {
             Self::Block(volume) => Ok(volume.metadata()),
             Self::Page(volume) => volume.all_metadata(),
         }
+    }
+
+    /// When wear is levelled.
+    pub fn wear_policy(&self) -> WearPolicy {
+        either!(self, volume => volume.wear_policy())
+    }
+
+    /// Level wear by another policy from now on.
+    pub fn set_wear_policy(&mut self, wear: WearPolicy) {
+        either!(self, volume => volume.set_wear_policy(wear));
     }
 
     /// The chip the volume lies on.

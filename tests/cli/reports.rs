@@ -262,3 +262,26 @@ fn a_failure_is_an_object_for_every_command() {
     bench.fails("fsck missing.img --undo-from u", 8, "not-found");
     assert!(bench.names().is_empty());
 }
+
+/// Erase counts, the highest less the lowest, where a small part of a volume is written again and again, with these flags.
+fn spread_after_hot_writes(mapping: &str, flags: &str) -> u64 {
+    let bench = Bench::new();
+    bench
+        .run(&format!("format a.img --mapping {mapping} --page-size 512 --block-size 4096 --blocks 64"))
+        .exits(0);
+    bench.feed("write a.img", &random(1, 100_000)).exits(0);
+    for seed in 0..40 {
+        bench.feed(&format!("write a.img {flags}"), &random(seed, 12_000)).exits(0);
+    }
+    let counts = &bench.report("wear-report a.img")["erase_counts"];
+    counts["max"].as_u64().unwrap() - counts["min"].as_u64().unwrap()
+}
+
+#[test]
+fn one_number_of_wear_levelling_leaves_the_other_as_the_volume_has_it() {
+    let usual = spread_after_hot_writes("page", "");
+    let seldom = spread_after_hot_writes("page", "--wear-threshold 100");
+    assert!(seldom > usual + 4, "the threshold makes a difference: {seldom} and {usual}");
+    assert_eq!(spread_after_hot_writes("page", "--wear-interval 4"), usual, "4 is what the volume has");
+    assert!(spread_after_hot_writes("page", "--wear-interval 1") <= usual);
+}

@@ -51,6 +51,8 @@ pub(super) struct Blocks {
     /// The sum of all live pages, and of all erase counts.
     mapped: u64,
     total_erases: u64,
+    /// How many are bad.
+    bad: u32,
 }
 
 impl Blocks {
@@ -65,6 +67,7 @@ impl Blocks {
             emptied_held: false,
             mapped: 0,
             total_erases: 0,
+            bad: 0,
         };
         (0..layout.zone_blocks).for_each(|b| blocks.set_state(Block(b), BlockState::Zone));
         blocks
@@ -155,6 +158,8 @@ impl Blocks {
         if before == BlockState::Free {
             self.free.remove(&key);
         }
+        self.bad += u32::from(state == BlockState::Bad);
+        self.bad -= u32::from(before == BlockState::Bad);
         let info = &mut self.info[block.index()];
         info.state = state;
         if state == BlockState::Free {
@@ -307,7 +312,7 @@ impl Blocks {
     }
 
     pub(super) fn bad_count(&self) -> u32 {
-        self.bad().count() as u32
+        self.bad
     }
 
     /// Blocks that failed and are not given up yet.

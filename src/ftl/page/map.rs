@@ -40,6 +40,10 @@ pub(super) struct Map {
     overlay: BTreeMap<Lpn, MapEntry>,
 }
 
+/// The map page that was read last, for as long as nothing changes.
+#[derive(Debug, Default)]
+pub(super) struct Near(Option<(u32, Entries)>);
+
 /// Why a map page cannot be had.
 #[derive(Debug)]
 pub(super) enum MapError {
@@ -99,6 +103,16 @@ impl Map {
 
     /// Where `logical` lies, as committed.
     pub(super) fn get<H: FlashHardware>(&self, hw: &H, logical: Lpn) -> Result<MapEntry, MapError> {
+        self.get_near(hw, logical, &mut Near::default())
+    }
+
+    /// The same for one of many that are near each other: where the cache does not keep the map page, `near` does.
+    pub(super) fn get_near<H: FlashHardware>(
+        &self,
+        hw: &H,
+        logical: Lpn,
+        near: &mut Near,
+    ) -> Result<MapEntry, MapError> {
         let (index, within) = self.place(logical);
         // What is cached is kept up to date.
         if let Some(cached) = self.cache.get(index as usize).and_then(Once::get) {
@@ -110,13 +124,15 @@ impl Map {
         if self.directory.get(index as usize) == Some(&NO_PAGE) {
             return Ok(MapEntry::Unmapped);
         }
+        if let Some((_, entries)) = near.0.as_ref().filter(|(loaded, _)| *loaded == index) {
+            return Ok(entry_of(entries, within));
+        }
         let entries = self.load_current(hw, index)?;
         let entry = entry_of(&entries, within);
         // Through a shared reference nothing can be given up again.
-        if self.bound == usize::MAX
-            && let Some(slot) = self.cache.get(index as usize)
-        {
-            let _ = slot.set(entries);
+        match self.cache.get(index as usize).filter(|_| self.bound == usize::MAX) {
+            Some(slot) => _ = slot.set(entries),
+            None => near.0 = Some((index, entries)),
         }
         Ok(entry)
     }

@@ -225,6 +225,11 @@ impl<H: FlashHardware> PageVolume<H> {
         self.wear
     }
 
+    /// Level wear by another policy from now on.
+    pub fn set_wear_policy(&mut self, wear: WearPolicy) {
+        self.wear = wear;
+    }
+
     /// Where a logical page lies, as committed.
     ///
     /// # Errors

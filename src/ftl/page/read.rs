@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::PageVolume;
 use super::layout::Lpn;
-use super::map::physical;
+use super::map::{Near, physical};
 use crate::error::{Error, Result};
 use crate::flash::{FlashError, FlashHardware, PageAddr};
 use crate::onflash::paged::map::MapEntry;
@@ -22,17 +22,18 @@ impl<H: FlashHardware> PageVolume<H> {
     pub(super) fn read_logical(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         let page_size = self.page_size();
         let (mut at, mut rest) = (offset, buf);
+        let mut near = Near::default();
         while !rest.is_empty() {
             let within = at % page_size;
             let logical = Lpn(u32::try_from(at / page_size).unwrap_or(u32::MAX));
-            let run = if within == 0 { self.read_run(logical, rest)? } else { 0 };
+            let run = if within == 0 { self.read_run(logical, rest, &mut near)? } else { 0 };
             let take = match run {
                 0 => (page_size - within).min(rest.len() as u64) as usize,
                 run => run,
             };
             let (chunk, tail) = rest.split_at_mut(take);
             if run == 0 {
-                self.read_within_page(logical, within as u32, chunk)?;
+                self.read_within_page(logical, within as u32, chunk, &mut near)?;
             }
             rest = tail;
             at += take as u64;
@@ -42,9 +43,11 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// Read the [`Run`] that begins with `first` in one go, as far as `buf` has room for whole pages. How many bytes of it are
     /// right: none where it is no longer than a page, or where the first page has to be read alone, for its error.
-    fn read_run(&self, first: Lpn, buf: &mut [u8]) -> Result<usize> {
+    fn read_run(&self, first: Lpn, buf: &mut [u8], near: &mut Near) -> Result<usize> {
         let page_size = self.layout.page_size as usize;
-        let Some(Run { at, mut crcs }) = self.run_from(first, buf.len() / page_size) else { return Ok(0) };
+        let Some(Run { at, mut crcs }) = self.run_from(first, buf.len() / page_size, near) else {
+            return Ok(0);
+        };
         while crcs.len() > 1 {
             let pages = &mut buf[..crcs.len() * page_size];
             match self.hw.read(at.block, at.page * self.layout.page_size, pages) {
@@ -65,16 +68,16 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     /// The run that begins with `first`, of at most so many pages; `None` for less than two.
-    fn run_from(&self, first: Lpn, most: usize) -> Option<Run> {
+    fn run_from(&self, first: Lpn, most: usize, near: &mut Near) -> Option<Run> {
         if most < 2 {
             return None;
         }
-        let (at, crc) = self.stored_at(first)?;
+        let (at, crc) = self.stored_at(first, near)?;
         let mut crcs = alloc::vec![crc];
         while crcs.len() < most {
             let ahead = crcs.len() as u32;
             let next = PageAddr { page: at.page + ahead, ..at };
-            match first.0.checked_add(ahead).and_then(|logical| self.stored_at(Lpn(logical))) {
+            match first.0.checked_add(ahead).and_then(|logical| self.stored_at(Lpn(logical), near)) {
                 Some((found, crc)) if found == next => crcs.push(crc),
                 _ => break,
             }
@@ -83,11 +86,11 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     /// The page of the chip that holds `logical`, and its CRC-32; `None` also where RAM does, or nobody knows.
-    fn stored_at(&self, logical: Lpn) -> Option<(PageAddr, u32)> {
+    fn stored_at(&self, logical: Lpn, near: &mut Near) -> Option<(PageAddr, u32)> {
         if self.staged.open_data(logical).is_some() {
             return None;
         }
-        let entry = self.lookup(logical).ok()?;
+        let entry = self.lookup_near(logical, near).ok()?;
         let at = self.layout.page_addr(physical(entry, &self.layout)?);
         match entry {
             MapEntry::At { crc, .. } => Some((at, crc)),
@@ -96,13 +99,20 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     /// Read within one logical page.
-    pub(super) fn read_within_page(&self, logical: Lpn, within: u32, buf: &mut [u8]) -> Result<()> {
+    pub(super) fn read_within_page(
+        &self,
+        logical: Lpn,
+        within: u32,
+        buf: &mut [u8],
+        near: &mut Near,
+    ) -> Result<()> {
         if let Some(data) = self.staged.open_data(logical) {
             buf.copy_from_slice(&data[within as usize..][..buf.len()]);
             return Ok(());
         }
-        let entry =
-            self.lookup(logical).map_err(|error| self.unreadable_map(logical, buf.len(), within, error))?;
+        let entry = self
+            .lookup_near(logical, near)
+            .map_err(|error| self.unreadable_map(logical, buf.len(), within, error))?;
         let page_size = self.layout.page_size as usize;
         if within == 0 && buf.len() == page_size {
             return self.read_entry(logical, entry, buf).map_err(|error| narrow(error, within, page_size));

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use super::PageVolume;
 use super::layout::{Lpn, Ppn};
 use super::log::Group;
-use super::map::physical;
+use super::map::{Near, physical};
 use crate::error::{Error, Result};
 use crate::flash::FlashHardware;
 use crate::onflash::paged::map::MapEntry;
@@ -220,10 +220,15 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// Where `logical` lies, staged changes included.
     pub(super) fn lookup(&self, logical: Lpn) -> Result<MapEntry> {
+        self.lookup_near(logical, &mut Near::default())
+    }
+
+    /// The same for one of many that are near each other.
+    pub(super) fn lookup_near(&self, logical: Lpn, near: &mut Near) -> Result<MapEntry> {
         Ok(match self.staged.pages.get(&logical) {
             Some(Change::At { page, crc, .. }) => MapEntry::At { address: page.0, crc: *crc },
             Some(Change::Gone) => MapEntry::Unmapped,
-            None => self.map.get(&self.hw, logical)?,
+            None => self.map.get_near(&self.hw, logical, near)?,
         })
     }
 
@@ -247,7 +252,7 @@ impl<H: FlashHardware> PageVolume<H> {
         let content = self.staged.len.saturating_sub(start).min(self.page_size()) as usize;
         // Past the end there is nothing to be read, and nothing that could be damaged.
         if content > 0 {
-            self.read_within_page(logical, 0, &mut data)?;
+            self.read_within_page(logical, 0, &mut data, &mut Near::default())?;
         }
         let stale = &mut data[content..];
         let dirty = stale.iter().any(|&byte| byte != 0);
