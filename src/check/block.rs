@@ -237,7 +237,7 @@ fn find_unreadable_pages<H: FlashHardware>(
 ) -> Result<()> {
     let page_size = hw.geometry().page_size();
     for (page, bytes) in hw.geometry().iter_pages(block).zip(buf.chunks_mut(page_size as usize)) {
-        match hw.read(block, page.page * page_size, bytes) {
+        match hw.read_pages(page, bytes) {
             Err(error @ FlashError::Unreadable { .. }) => {
                 let finding = Finding::new("data-unreadable", Severity::Error, format!("{error}"));
                 let within = u64::from(page.page) * u64::from(page_size);

@@ -202,7 +202,7 @@ impl<H: Tearable> Faulty<H> {
     pub fn flip(&mut self, page: PageAddr, bit: u32) -> Result<(), FlashError> {
         let size = self.inner.geometry().page_size();
         let mut bytes = vec![0; size as usize];
-        self.inner.read(page.block, page.page * size, &mut bytes)?;
+        self.inner.read_pages(page, &mut bytes)?;
         if let Some(byte) = bytes.get_mut(bit as usize / 8) {
             *byte ^= 1 << (bit % 8);
         }
@@ -289,8 +289,8 @@ impl<H: Tearable> Faulty<H> {
         let size = self.inner.geometry().page_size();
         let read = |page: PageAddr| {
             let mut bytes = vec![0; size as usize];
-            let readable = !self.unreadable.contains(&page)
-                && self.inner.read(block, page.page * size, &mut bytes).is_ok();
+            let readable =
+                !self.unreadable.contains(&page) && self.inner.read_pages(page, &mut bytes).is_ok();
             readable.then_some(bytes)
         };
         self.inner.geometry().iter_pages(block).map(read).collect()
@@ -342,7 +342,7 @@ impl<H: Tearable> Faulty<H> {
     /// Let a page that was changed last be lost later.
     fn let_fade(&mut self, page: PageAddr, cut: Cut) -> Result<(), FlashError> {
         let mut bytes = vec![0; self.inner.geometry().page_size() as usize];
-        self.inner.read(page.block, page.page * self.inner.geometry().page_size(), &mut bytes)?;
+        self.inner.read_pages(page, &mut bytes)?;
         // As it is, and yet nothing may be programmed behind it.
         self.inner.overwrite(page, &bytes)?;
         match cut {

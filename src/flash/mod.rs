@@ -61,6 +61,14 @@ pub trait FlashHardware {
     /// then unspecified.
     fn read(&self, block: Block, offset: u32, buf: &mut [u8]) -> Result<(), FlashError>;
 
+    /// The same from the start of a page on, for as many bytes as `buf` has.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read).
+    fn read_pages(&self, from: PageAddr, buf: &mut [u8]) -> Result<(), FlashError> {
+        self.read(from.block, from.page * self.geometry().page_size(), buf)
+    }
+
     /// Program one whole page with `data` (exactly `page_size` bytes).
     ///
     /// # Errors

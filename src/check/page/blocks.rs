@@ -116,7 +116,7 @@ impl<H: FlashHardware> Blocks<'_, H> {
         let size = self.layout.page_size;
         let mut unreadable = BTreeSet::new();
         for (at, page) in self.hw.geometry().iter_pages(block).zip(bytes.chunks_mut(size as usize)) {
-            match self.hw.read(block, at.page * size, page) {
+            match self.hw.read_pages(at, page) {
                 Ok(()) => {}
                 Err(FlashError::Unreadable { .. }) => {
                     unreadable.insert(at.page);

@@ -181,7 +181,7 @@ impl<H: FlashHardware> PageVolume<H> {
             if let Some(Change::At { page, crc, stamp }) = staged
                 && page == from
             {
-                self.hw.read(block, at.page * self.layout.page_size, &mut data)?;
+                self.hw.read_pages(at, &mut data)?;
                 let to = self.append_data(class, StoredPage { logical: logical.0, crc, stamp }, &data)?;
                 self.blocks.info_mut(self.layout.block_of(to)).staged += 1;
                 self.remap(logical, Change::At { page: to, crc, stamp });
@@ -201,7 +201,7 @@ impl<H: FlashHardware> PageVolume<H> {
     fn move_committed(&mut self, from: Ppn, stored: StoredPage, class: u8, data: &mut [u8]) -> Result<()> {
         let at = self.layout.page_addr(from);
         let logical = Lpn(stored.logical);
-        match self.hw.read(at.block, at.page * self.layout.page_size, data) {
+        match self.hw.read_pages(at, data) {
             Ok(()) => {
                 // This may write the log, which must know of the move that brought it here.
                 let to = self.append_data(class, stored, data)?;

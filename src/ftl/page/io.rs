@@ -77,7 +77,7 @@ pub(super) fn block_place<H: FlashHardware + ?Sized>(hw: &H, block: Block) -> St
 pub(super) fn read_metadata<H: FlashHardware + ?Sized>(hw: &H, at: PageAddr) -> Result<Reading, FlashError> {
     let size = hw.geometry().page_size();
     let mut page = vec![0; size as usize];
-    match hw.read(at.block, at.page * size, &mut page) {
+    match hw.read_pages(at, &mut page) {
         Ok(()) => Ok(match head::open(&page) {
             Ok((head, payload)) => Reading::Whole(head, payload.to_vec()),
             Err(error) => Reading::Not(error),
@@ -94,7 +94,7 @@ pub(super) fn read_metadata<H: FlashHardware + ?Sized>(hw: &H, at: PageAddr) -> 
 pub(super) fn fingerprint<H: FlashHardware + ?Sized>(hw: &H, at: PageAddr) -> Result<u32, FlashError> {
     let size = hw.geometry().page_size();
     let mut page = vec![0; size as usize];
-    match hw.read(at.block, at.page * size, &mut page) {
+    match hw.read_pages(at, &mut page) {
         Ok(()) => Ok(crc32fast::hash(&page)),
         Err(FlashError::Unreadable { .. }) => Ok(0),
         Err(error) => Err(error),

@@ -50,7 +50,7 @@ impl<H: FlashHardware> PageVolume<H> {
         };
         while crcs.len() > 1 {
             let pages = &mut buf[..crcs.len() * page_size];
-            match self.hw.read(at.block, at.page * self.layout.page_size, pages) {
+            match self.hw.read_pages(at, pages) {
                 Ok(()) => {
                     let stored = pages.chunks_exact(page_size).zip(&crcs);
                     return Ok(
@@ -157,7 +157,7 @@ impl<H: FlashHardware> PageVolume<H> {
         let Some(at) = physical(entry, &self.layout).map(|page| self.layout.page_addr(page)) else {
             return Err(unreadable(None, format!("the map says page address {address}, and there is none")));
         };
-        match self.hw.read(at.block, at.page * self.layout.page_size, page) {
+        match self.hw.read_pages(at, page) {
             Ok(()) => {}
             Err(error @ FlashError::Unreadable { .. }) => {
                 return Err(unreadable(Some(at), error.to_string()));

@@ -286,7 +286,7 @@ fn newest_first(versions: &[Version]) -> Vec<Version> {
 
 fn is_whole<H: FlashHardware>(hw: &H, layout: &Layout, version: Version, data: &mut [u8]) -> Result<bool> {
     let at = layout.page_addr(version.page);
-    match hw.read(at.block, at.page * layout.page_size, data) {
+    match hw.read_pages(at, data) {
         Ok(()) => Ok(crc32fast::hash(data) == version.crc),
         Err(FlashError::Unreadable { .. }) => Ok(false),
         Err(error) => Err(error.into()),
