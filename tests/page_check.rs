@@ -15,7 +15,7 @@ use paged::{Chip, geometry, mount, spoil, used};
 
 type Check = fn(&Chip, &mut dyn FnMut(u64, u64)) -> Result<Checked>;
 
-/// What a check finds; it is told of more and more bytes, up to all of them, which are those of the blocks with data.
+/// What a check finds; it is told of more and more bytes, up to all of them: no fewer than the blocks with data have.
 fn watched(check: Check, chip: &Chip) -> Checked {
     let mut seen = Vec::new();
     let checked = check(chip, &mut |done, total| seen.push((done, total))).unwrap();

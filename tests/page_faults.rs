@@ -17,12 +17,13 @@ use nandimg::ftl::any::FormatOptions;
 use nandimg::ftl::page::{FormatPlan, Lpn, Mount, PageVolume};
 use nandimg::ftl::{BlockUse, Volume};
 use nandimg::onflash::paged::head::{Head, Kind, open, seal};
+use nandimg::onflash::paged::log::flags;
 use nandimg::onflash::paged::map::MapEntry;
 use nandimg::prng::SplitMix64;
 
 use paged::{
     Chip, Paged, Replay, Used, assert_same, bytes, check_books, content, formatted, geometry, metadata_pages,
-    mount, overwrite, read_only, used, used_to, what_is_left,
+    mount, overwrite, read_only, repair, used, used_to, what_is_left,
 };
 
 const MIRROR: Mount = Mount {
@@ -187,18 +188,9 @@ fn any_block_may_become_unreadable() {
 fn any_block_may_become_unreadable_after_a_kill() {
     let (mut older, mut read_only_for_doubt) = (0, 0);
     for commits in 0..40 {
-        let Used { chip, content: mut expected, .. } = used(small(), 6, 10, true, &Mount::default());
-        let mut volume = mount(chip);
-        let mut before = expected.clone();
-        for n in 0..commits {
-            before.clone_from(&expected);
-            let offset = usize::from(n) * 256;
-            volume.write(offset as u64, &[n; 200]).unwrap();
-            volume.sync().unwrap();
-            expected[offset..][..200].fill(n);
-        }
-        let chip = volume.into_flash();
+        let Used { chip, content: expected, before } = killed_after(commits);
         let healthy = mount(chip.clone());
+        let mut in_doubt = BTreeSet::new();
         for block in blocks(small()) {
             for for_ever in [false, true] {
                 let _replay = Replay(format!("{block} after {commits} commits, for ever {for_ever}"));
@@ -216,7 +208,11 @@ fn any_block_may_become_unreadable_after_a_kill() {
                     let mut pages = pages.map(|((page, n), found)| (page, lost.contains(&n), found));
                     pages.all(|(page, lost, found)| found.as_deref().map_or(lost, |found| found == page))
                 };
+                if volume.is_older_state() {
+                    in_doubt.insert(block);
+                }
                 if is(&expected) {
+                    assert_eq!(volume.read_only().is_some(), volume.is_older_state());
                     read_only_for_doubt += u32::from(volume.read_only().is_some());
                     continue;
                 }
@@ -233,11 +229,132 @@ fn any_block_may_become_unreadable_after_a_kill() {
                 let checked = check(volume.flash(), &mut |_, _| {}).unwrap();
                 let said = |f: &Finding| f.code == code && f.message.contains(&block.to_string());
                 assert!(checked.findings.iter().any(said), "{:?}", checked.findings);
+                if is_certain && !for_ever {
+                    let mut chip = volume.into_flash();
+                    let repaired = repair(&mut chip).unwrap();
+                    assert!(
+                        !repaired.is_clean(),
+                        "that a commit is lost is not mended: {:?}",
+                        repaired.findings
+                    );
+                    assert_eq!(mount(chip).read_only(), None);
+                }
             }
         }
+        // Of the block with the last commit, and of the one that another may have stood in.
+        assert!(in_doubt.len() <= 2, "{in_doubt:?}");
     }
     println!("{older} times the last commit was lost, and {read_only_for_doubt} times it may have been");
     assert!((1..=2 * 40).contains(&older), "one block a volume: {older}");
+}
+
+/// A volume that was killed after so many short commits.
+fn killed_after(commits: u8) -> Used {
+    let Used { chip, content: mut expected, .. } = used(small(), 6, 10, true, &Mount::default());
+    let mut volume = mount(chip);
+    let mut before = expected.clone();
+    for n in 0..commits {
+        before.clone_from(&expected);
+        let offset = usize::from(n) * 256;
+        volume.write(offset as u64, &[n; 200]).unwrap();
+        volume.sync().unwrap();
+        expected[offset..][..200].fill(n);
+    }
+    Used { chip: volume.into_flash(), content: expected, before }
+}
+
+/// The pages of the newest log, in order.
+fn newest_log(chip: &Chip) -> Vec<(PageAddr, Head)> {
+    let mut pages = metadata_pages(chip);
+    let newest = pages.iter().map(|(_, head)| head.epoch).max();
+    pages.retain(|(_, head)| head.kind == Kind::Log && Some(head.epoch) == newest);
+    pages.sort_by_key(|(_, head)| head.number);
+    pages
+}
+
+/// After a commit that stands in both blocks, the first of them alone may have held one more.
+#[test]
+fn a_lost_block_that_cannot_have_held_more_is_no_reason_for_doubt() {
+    let (mut in_doubt, mut seen) = (0, 0);
+    for commits in 1..40 {
+        let Used { chip, content: mut expected, .. } = killed_after(commits);
+        let mut volume = mount(chip);
+        // A recovery, then a commit of more pages than stand in one block alone.
+        for n in 1..=commits {
+            let len = if n == commits { 6 * 256 } else { 200 };
+            volume.write(u64::from(n) * 256, &vec![n; len]).unwrap();
+            volume.sync().unwrap();
+            expected[usize::from(n) * 256..][..len].fill(n);
+        }
+        let chip = volume.into_flash();
+        let log = newest_log(&chip);
+        // A checkpoint may have come after it.
+        let Some(last) = log.last().map(|(_, head)| head.number) else { continue };
+        let places: Vec<PageAddr> =
+            log.iter().filter(|(_, head)| head.number == last).map(|(at, _)| *at).collect();
+        assert_eq!(places.len(), 2);
+        let doubts = places.iter().filter(|at| {
+            let mut chip = chip.clone();
+            chip.latent_mut().add(LatentFault { block: at.block.0, on: Operation::Read, after: 0 });
+            let volume = mount(chip);
+            assert_same(&content(&volume), &expected, "nothing is lost");
+            volume.is_older_state()
+        });
+        let doubts = doubts.count();
+        assert!(doubts <= 1, "{commits} commits");
+        (in_doubt, seen) = (in_doubt + doubts, seen + 1);
+    }
+    println!("{in_doubt} of {seen}");
+    assert!(in_doubt > 0);
+}
+
+/// A page of a dead block that reads, and wrongly, is no torn page.
+#[test]
+fn a_page_of_a_lost_block_that_reads_wrong_is_lost() {
+    let mut seen = 0;
+    for commits in 1..40 {
+        let Used { chip, .. } = killed_after(commits);
+        let (last, head) = *newest_log(&chip).last().unwrap();
+        let alone = head.flags & flags::SINGLE != 0;
+        if !alone || programmed(&chip, last.block).len() < 2 {
+            continue;
+        }
+        let mut chip = chip.clone();
+        for at in programmed(&chip, last.block).into_iter().filter(|&at| at != last) {
+            chip.set_unreadable(at);
+        }
+        flip(&mut chip, last, 400);
+        assert!(mount(chip).is_older_state(), "{commits} commits");
+        seen += 1;
+    }
+    assert!(seen > 20, "{seen}");
+}
+
+/// Where no page names the pair after the last one, and that one is full, the log ends.
+#[test]
+fn a_log_that_ends_with_its_pair_and_names_no_other_mounts() {
+    let mut seen = 0;
+    for commits in 1..40 {
+        let Used { mut chip, content: expected, .. } = killed_after(commits);
+        let last = newest_log(&chip).last().unwrap().0;
+        if last.page != 7 {
+            continue;
+        }
+        let blocks: BTreeSet<Block> =
+            newest_log(&chip).iter().rev().take(3).map(|(at, _)| at.block).collect();
+        for (at, head) in metadata_pages(&chip).into_iter().filter(|(at, _)| blocks.contains(&at.block)) {
+            let mut page = vec![0; 256];
+            chip.read_pages(at, &mut page).unwrap();
+            let mut payload = open(&page).unwrap().1.to_vec();
+            payload[..8].fill(0xFF);
+            chip.inner_mut().overwrite(at, &seal(&head, &payload, 256)).unwrap();
+        }
+        let volume = mount(chip);
+        let found = content(&volume);
+        assert!(found == expected, "{commits} commits: {:?}", volume.fallback());
+        seen += 1;
+    }
+    assert!(seen > 1, "{seen}");
 }
 
 /// A session begins in the pair of blocks after the one that the last ended in: the log leads over the damaged one.

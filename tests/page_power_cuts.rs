@@ -484,8 +484,8 @@ fn blocks_that_fail_while_data_is_written() {
 #[test]
 fn blocks_that_fail_while_garbage_is_collected() {
     with_faults("moved data fails", &[((Program, "data, moved"), 2)], collecting);
-    with_faults("an erase for moved data fails", &[((Erase, "data"), 1)], collecting);
-    with_faults("a block with moved data fails to close", &[((Program, "summary"), 0)], collecting);
+    with_faults("an erase fails as garbage is collected", &[((Erase, "data"), 1)], collecting);
+    with_faults("a block fails to close as garbage is collected", &[((Program, "summary"), 0)], collecting);
 }
 
 #[test]

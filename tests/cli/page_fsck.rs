@@ -261,14 +261,44 @@ fn a_map_that_points_into_a_block_without_data_is_built_anew() {
 
 #[test]
 fn a_map_that_puts_two_pages_into_one_is_built_anew() {
-    let mut forge = Forge::new();
-    let logical = forge.told_by_the_map();
-    let other = if logical == 0 { 1 } else { 0 };
-    let (address, crc) = forge.place(other);
-    forge.change_map(logical, MapEntry::At { address, crc });
-    let bench = forge.bench();
-    points_at(&finds(&bench, "", "map-duplicate", "error", 4), address);
-    forge.is_mended(&bench, "map-duplicate");
+    // With the CRC of the content there, and with that of its own.
+    for whose in 0..2 {
+        let mut forge = Forge::new();
+        let logical = forge.told_by_the_map();
+        let other = if logical == 0 { 1 } else { 0 };
+        let crcs = [forge.place(other).1, forge.place(logical).1];
+        let (address, _) = forge.place(other);
+        forge.change_map(logical, MapEntry::At { address, crc: crcs[whose] });
+        let bench = forge.bench();
+        points_at(&finds(&bench, "", "map-duplicate", "error", 4), address);
+        forge.is_mended(&bench, "map-duplicate");
+    }
+}
+
+/// Without the summary, the content itself says whose it is.
+#[test]
+fn a_map_that_puts_two_pages_into_one_without_a_summary_is_built_anew() {
+    let whole = Forge::new();
+    let logical = whole.told_by_the_map();
+    let (own, crc) = whole.place(logical);
+    let mounted = whole.mounted();
+    let pages = (whole.content.len() / PAGE) as u32;
+    let elsewhere = |&other: &u32| {
+        let block = whole.place(other).0 / PAGES;
+        mounted.is_closed(Block(block)) && block != own / PAGES
+    };
+    for other in (0..pages).filter(elsewhere).step_by(3) {
+        let mut forge = Forge { image: whole.image.clone(), content: whole.content.clone() };
+        let (address, _) = forge.place(other);
+        forge.change_map(logical, MapEntry::At { address, crc });
+        let summaries = forge.metadata(Kind::Summary);
+        forge.flip(summaries.iter().map(|page| page.0).find(|at| at / PAGES == address / PAGES).unwrap());
+        let bench = forge.bench();
+        points_at(&finds(&bench, "", "map-duplicate", "error", 4), address);
+        // That there may have been more in the block is said.
+        bench.run("fsck a.img --repair").exits(4).says("rebuilt-in-doubt");
+        assert!(bench.content("a.img") == forge.content, "{other} and {logical}");
+    }
 }
 
 #[test]

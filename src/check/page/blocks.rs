@@ -101,10 +101,11 @@ impl<H: FlashHardware> Blocks<'_, H> {
             }
             Err(error) => return Err(error.into()),
         }
-        for stored in work.stored {
-            let finding = self.check_page(stored, &bytes, &unreadable);
+        for same in work.stored.chunk_by(|a, b| a.page == b.page) {
             // Where the map is wrong, so is what it says of the content.
-            findings.extend(finding.map(|f| if work.empty { f.mended_by(Remedy::Rebuild) } else { f }));
+            let wrong = work.empty || same.len() > 1;
+            let found = same.iter().filter_map(|stored| self.check_page(stored, &bytes, &unreadable));
+            findings.extend(found.map(|f| if wrong { f.mended_by(Remedy::Rebuild) } else { f }));
         }
         if work.closed {
             self.check_summary(work, &bytes, &mut findings);

@@ -157,7 +157,7 @@ fn choose<H: FlashHardware>(hw: &H, layout: &Layout, evidence: &Evidence) -> Res
 }
 
 /// What the map says of each logical page where the log leads to one; `None` where that cannot be told. Where it puts several
-/// into one place, it counts for those that are known to have been written there.
+/// into one place, it counts for those that are known to have been written there, and for one whose content is there.
 fn entries_of_map<H: FlashHardware>(
     hw: &H,
     layout: &Layout,
@@ -166,17 +166,25 @@ fn entries_of_map<H: FlashHardware>(
     let Some(last) = &evidence.last else { return Ok(vec![None; layout.capacity_pages as usize]) };
     let mut entries =
         layout.iter_logical().map(|logical| last.entry(hw, logical)).collect::<Result<Vec<_>>>()?;
-    let mut seen = BTreeSet::new();
-    let places = entries.iter().filter_map(|entry| match entry {
-        Some(MapEntry::At { address, .. }) => Some(*address),
-        _ => None,
-    });
-    let shared: BTreeSet<u32> = places.filter(|&address| !seen.insert(address)).collect();
+    let mut places: Vec<(u32, u32)> = entries
+        .iter()
+        .filter_map(|entry| match *entry {
+            Some(MapEntry::At { address, crc }) => Some((address, crc)),
+            _ => None,
+        })
+        .collect();
+    places.sort_unstable();
+    let shared = places.chunk_by(|a, b| a.0 == b.0).filter(|same| same.len() > 1);
+    let shared: BTreeMap<u32, &[(u32, u32)]> = shared.map(|same| (same[0].0, same)).collect();
+    let mut data = vec![0; layout.page_size as usize];
     for (logical, entry) in layout.iter_logical().zip(&mut entries) {
-        if let Some(MapEntry::At { address, crc }) = *entry
-            && shared.contains(&address)
-            && layout.physical(address).is_none_or(|page| evidence.known_at(logical, page, crc).is_none())
-        {
+        let Some(MapEntry::At { address, crc }) = *entry else { continue };
+        let (Some(same), Some(page)) = (shared.get(&address), layout.physical(address)) else { continue };
+        if evidence.known_at(logical, page, crc).is_some() {
+            continue;
+        }
+        let only = same.iter().filter(|place| place.1 == crc).count() == 1;
+        if !only || !is_whole(hw, layout, evidence.version_at(logical, page, crc), &mut data)? {
             *entry = None;
         }
     }

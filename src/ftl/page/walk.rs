@@ -26,6 +26,8 @@ pub(super) struct Walker<'a, H: ?Sized> {
     pub(super) next: Option<Pair>,
     /// The session that wrote the last page that was found gives each page a twin.
     mirrored: bool,
+    /// The last page of the log that was found stands in the first block alone.
+    alone: bool,
     /// Pairs that were seen, in order.
     pub(super) pairs: Vec<Pair>,
     /// Copies that are not whole beside one that is.
@@ -42,6 +44,7 @@ impl<H: ?Sized> Clone for Walker<'_, H> {
             slot: self.slot,
             next: self.next,
             mirrored: self.mirrored,
+            alone: self.alone,
             pairs: self.pairs.clone(),
             damaged: self.damaged.clone(),
         }
@@ -67,6 +70,7 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
             slot,
             next: None,
             mirrored: false,
+            alone: false,
             pairs,
             damaged: Vec::new(),
         })
@@ -110,34 +114,34 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
     }
 
     /// A block that cannot be read and may have held one more page of the log, alone: where the log ends, and whether that is certain
-    /// to be the block's damage. A block whose erase was cut short cannot be told from it.
+    /// to be the block's damage. In a pair that may not have been begun, a cut may have torn the erase.
     pub(super) fn lost_half(&self) -> Result<Option<(Block, bool)>> {
-        if self.mirrored {
-            return Ok(None);
+        let at = self.next_alone().filter(|_| !self.mirrored);
+        let begun = self.alone || self.slot > 0;
+        match at {
+            Some(at) if self.is_lost(at)? => Ok(Some((at.block, begun))),
+            _ => Ok(None),
         }
-        // The page goes into the first block, or beside the last one into the second.
-        let first = PageAddr { block: self.pair[0], page: self.slot };
-        let beside_last = match self.slot.checked_sub(1) {
-            Some(page) => Some(PageAddr { block: self.pair[1], page }),
-            None => self
-                .pairs
-                .iter()
-                .rev()
-                .nth(1)
-                .map(|before| PageAddr { block: before[1], page: self.layout.pages_per_block - 1 }),
-        };
-        for at in beside_last.into_iter().chain([first]) {
-            if self.is_lost(at)? {
-                // In a pair that may not have been begun, a cut may have torn the erase.
-                return Ok(Some((at.block, at != first || self.slot > 0)));
-            }
-        }
-        Ok(None)
     }
 
-    /// The page cannot be read, and it is not the only one of its block: a cut tears no more.
+    /// Where the next page of the log stands if it has no twin: beside the last one, if that has none, else in the first block.
+    fn next_alone(&self) -> Option<PageAddr> {
+        if !self.alone {
+            let room = self.slot < self.layout.pages_per_block;
+            return room.then_some(PageAddr { block: self.pair[0], page: self.slot });
+        }
+        match self.slot.checked_sub(1) {
+            Some(page) => Some(PageAddr { block: self.pair[1], page }),
+            None => {
+                let [_, block] = *self.pairs.iter().rev().nth(1)?;
+                Some(PageAddr { block, page: self.layout.pages_per_block - 1 })
+            }
+        }
+    }
+
+    /// Whether the page is not whole, and another one of its block cannot be read: a cut tears one page alone.
     fn is_lost(&self, at: PageAddr) -> Result<bool> {
-        if !self.is_unreadable(at)? {
+        if !read_metadata(self.hw, at)?.is_torn() {
             return Ok(false);
         }
         for page in (0..self.layout.pages_per_block).filter(|&page| page != at.page) {
@@ -278,20 +282,24 @@ impl<'a, H: FlashHardware + ?Sized> Walker<'a, H> {
         let begun = self.slot > 0;
         let mut slot = LogSlot { pages: Vec::new(), begun, written: None, newer: false, torn_twin: None };
         let torn = first.is_torn();
-        let alone = self.take_log_page(at, first, epoch, &mut slot);
-        if alone == Some((expected, false)) {
+        let first = self.take_log_page(at, first, epoch, &mut slot);
+        if first == Some((expected, false)) {
+            self.alone = false;
             return Ok(slot);
         }
         let (twin, second) = self.read(1)?;
-        let written = !second.is_erased();
-        slot.begun = slot.begun || torn && !written && self.is_erased_behind(at.block)?;
+        let twin_written = !second.is_erased();
+        slot.begun = slot.begun || torn && !twin_written && self.is_erased_behind(at.block)?;
         let second = self.take_log_page(twin, second, epoch, &mut slot);
+        if first.is_some() || second.is_some() {
+            self.alone = matches!((first, second), (Some((_, true)), None));
+        }
         let damage = |at| (at, format!("{} is not the log page that its twin is", place(self.hw, at)));
-        match (alone, second) {
+        match (first, second) {
             (None, Some((_, false))) => self.damaged.push(damage(at)),
             (Some((_, false)), None) => self.damaged.push(damage(twin)),
             // The next page, which stood there alone.
-            (Some((_, true)), None) => slot.torn_twin = written.then_some(twin),
+            (Some((_, true)), None) => slot.torn_twin = twin_written.then_some(twin),
             _ => {}
         }
         slot.pages.sort_by_key(|(head, _)| head.number);
