@@ -93,6 +93,15 @@ fn worker() {
     });
 }
 
+/// A clean end that names a block to be filled on that a summary closes, and whose next page is erased.
+#[test]
+fn images_that_have_made_a_difference() {
+    let bases = page_image::bases();
+    for seed in [99_134] {
+        run_seed(&bases, seed, &mut Seen::default());
+    }
+}
+
 /// To look at one failure at leisure.
 #[test]
 #[ignore = "runs the seed in NANDIMG_HOSTILE_SEED"]

@@ -85,13 +85,15 @@ impl<H: FlashHardware> PageVolume<H> {
         Ok(true)
     }
 
-    /// Of the blocks that are to be filled on, those whose next page is not erased are not.
+    /// Of the blocks that are to be filled on, those are not that are not erased from there on.
     fn close_programmed(&mut self) -> Result<()> {
         for class in 0..self.open.len() {
             let Some(block) = self.open[class] else { continue };
-            let page = self.blocks.filled(block);
-            if !read_metadata(&self.hw, PageAddr { block, page })?.is_erased() {
-                self.open[class] = None;
+            for page in self.blocks.filled(block)..self.layout.pages_per_block {
+                if !read_metadata(&self.hw, PageAddr { block, page })?.is_erased() {
+                    self.open[class] = None;
+                    break;
+                }
             }
         }
         Ok(())
