@@ -680,17 +680,7 @@ fn any_bit_may_flip_after_a_kill() {
 fn any_page_of_short_commits_may_go_but_the_last() {
     // The last commit stands in each place of a pair in turn, the first one among them.
     for commits in 32..=48 {
-        let Used { chip, content: mut expected, .. } = used(small(), 6, 10, true, &Mount::default());
-        let mut volume = mount(chip);
-        let mut before = expected.clone();
-        for n in 0..commits {
-            before.clone_from(&expected);
-            let offset = usize::from(n) * 256;
-            volume.write(offset as u64, &[n; 200]).unwrap();
-            volume.sync().unwrap();
-            expected[offset..][..200].fill(n);
-        }
-        let used = Used { chip: volume.into_flash(), content: expected, before };
+        let used = killed_after(commits);
         let mut older = 0;
         let pages = metadata_pages(&used.chip);
         let newest = pages.iter().map(|(_, head)| head.epoch).max();
