@@ -174,16 +174,19 @@ fn entries_of_map<H: FlashHardware>(
         })
         .collect();
     places.sort_unstable();
-    let shared = places.chunk_by(|a, b| a.0 == b.0).filter(|same| same.len() > 1);
-    let shared: BTreeMap<u32, &[(u32, u32)]> = shared.map(|same| (same[0].0, same)).collect();
+    // In order, so that a map which puts all into one place is not gone through for each.
+    let claims = |from: (u32, u32), to: (u32, u32)| {
+        places.partition_point(|&place| place <= to) - places.partition_point(|&place| place < from)
+    };
     let mut data = vec![0; layout.page_size as usize];
     for (logical, entry) in layout.iter_logical().zip(&mut entries) {
         let Some(MapEntry::At { address, crc }) = *entry else { continue };
-        let (Some(same), Some(page)) = (shared.get(&address), layout.physical(address)) else { continue };
-        if evidence.known_at(logical, page, crc).is_some() {
+        let Some(page) = layout.physical(address) else { continue };
+        let is_shared = claims((address, 0), (address, u32::MAX)) > 1;
+        if !is_shared || evidence.known_at(logical, page, crc).is_some() {
             continue;
         }
-        let only = same.iter().filter(|place| place.1 == crc).count() == 1;
+        let only = claims((address, crc), (address, crc)) == 1;
         if !only || !is_whole(hw, layout, evidence.version_at(logical, page, crc), &mut data)? {
             *entry = None;
         }
