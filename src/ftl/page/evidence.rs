@@ -368,12 +368,23 @@ impl Evidence {
     }
 }
 
-/// The volume that the chip's pages belong to: that of the newest anchor, else the youngest of those that summaries name.
+/// The volume that the chip's pages belong to: that of the newest anchor which can be one on this chip, else the youngest of those
+/// that summaries name.
 pub(super) fn find_volume<H: FlashHardware>(hw: &H, chip: &Layout) -> Result<Option<(u32, Option<Layout>)>> {
-    let newest = all_anchors(hw)?.into_iter().max_by_key(|found| found.head.number);
-    if let Some(found) = newest {
-        let layout = Layout::of_anchor(&found.anchor, hw.geometry())?;
-        return Ok(Some((found.head.volume, Some(layout))));
+    let mut anchors = all_anchors(hw)?;
+    anchors.sort_by_key(|found| found.head.number);
+    let mut why_not = None;
+    for found in anchors.into_iter().rev() {
+        match Layout::of_anchor(&found.anchor, hw.geometry()) {
+            Ok(layout) => return Ok(Some((found.head.volume, Some(layout)))),
+            Err(error @ (Error::GeometryMismatch(_) | Error::Unmountable(_))) => {
+                why_not.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if let Some(error) = why_not {
+        return Err(error);
     }
     let mut volumes: BTreeMap<u32, u32> = BTreeMap::new();
     for block in hw.geometry().iter_blocks() {
