@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use super::PageVolume;
 use super::layout::{Layout, Ppn};
 use crate::error::{Error, Result};
-use crate::flash::{Block, FlashHardware, PageAddr};
+use crate::flash::{Block, FlashError, FlashHardware, PageAddr};
 use crate::ftl::erase::erase;
 use crate::ftl::gc::{self, Heat};
 use crate::onflash::paged::NextPair;
@@ -34,8 +34,29 @@ pub(super) struct Chain {
     /// Blocks that the log on flash goes on in, while a checkpoint is written elsewhere. Until that is in force they stay as they
     /// are: were cut after cut to tear them, nothing would tell that from the loss of what a session wrote there.
     pub(super) left: Vec<Block>,
-    /// A block of the chain that failed: the chain has to be begun anew elsewhere.
-    pub(super) failed: Option<Block>,
+}
+
+/// Why something was not written to the chain.
+#[derive(Debug)]
+pub(super) enum ChainError {
+    /// One of its blocks failed, which is noted: the chain has to be begun anew elsewhere.
+    BlockFailed,
+    /// All else, which other blocks do not help against.
+    Other(Error),
+}
+
+pub(super) type ChainResult<T> = core::result::Result<T, ChainError>;
+
+impl From<Error> for ChainError {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<FlashError> for ChainError {
+    fn from(error: FlashError) -> Self {
+        Self::Other(error.into())
+    }
 }
 
 impl Chain {
@@ -48,7 +69,6 @@ impl Chain {
             upcoming: next.into_iter().collect(),
             pairs,
             left: Vec::new(),
-            failed: None,
         }
     }
 
@@ -138,7 +158,7 @@ impl<H: FlashHardware> PageVolume<H> {
         page: ChainPage,
         copies: Copies,
         payload: &dyn Fn(NextPair) -> Vec<u8>,
-    ) -> Result<Ppn> {
+    ) -> ChainResult<Ppn> {
         if copies == Copies::One && self.chain.half {
             self.chain.half = false;
             let at = PageAddr { block: self.chain.pair[1], page: self.chain.slot - 1 };
@@ -165,7 +185,7 @@ impl<H: FlashHardware> PageVolume<H> {
         page: ChainPage,
         at: PageAddr,
         payload: &[u8],
-    ) -> Result<Ppn> {
+    ) -> ChainResult<Ppn> {
         let bytes = self.chain_page(page, at, payload);
         self.hw.program(at, &bytes).map_err(|error| self.note_chain_failure(at.block, error))?;
         Ok(self.layout.address(at))
@@ -187,7 +207,7 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// A block of the chain that is not needed any more.
     pub(super) fn free_chain_block(&mut self, block: Block) -> Result<()> {
-        match self.blocks.info(block).failing || self.chain.failed == Some(block) {
+        match self.blocks.info(block).failing {
             true => self.retire(block),
             false => {
                 self.blocks.set_state(block, BlockState::Free);
@@ -196,21 +216,22 @@ impl<H: FlashHardware> PageVolume<H> {
         }
     }
 
-    fn note_chain_failure(&mut self, block: Block, error: crate::flash::FlashError) -> Error {
-        if error.is_block_failure() {
-            self.chain.failed = Some(block);
+    fn note_chain_failure(&mut self, block: Block, error: FlashError) -> ChainError {
+        if !error.is_block_failure() {
+            return error.into();
         }
-        error.into()
+        self.blocks.info_mut(block).failing = true;
+        ChainError::BlockFailed
     }
 
-    pub(super) fn erase_chain_block(&mut self, block: Block) -> Result<()> {
+    pub(super) fn erase_chain_block(&mut self, block: Block) -> ChainResult<()> {
         self.tainted.remove(&block);
         erase(&mut self.hw, block).map_err(|error| self.note_chain_failure(block, error))
     }
 
     /// Go on in the next pair.
-    pub(super) fn turn_over(&mut self) -> Result<()> {
-        let Some(pair) = self.chain.upcoming.pop_front() else { return Err(self.no_free_block()) };
+    pub(super) fn turn_over(&mut self) -> ChainResult<()> {
+        let pair = self.chain.upcoming.pop_front().ok_or_else(|| self.no_free_block())?;
         self.chain.pairs.push(pair);
         for block in pair {
             // Of the two, power that goes finds one half erased at most: both would look as if what was in them were lost.

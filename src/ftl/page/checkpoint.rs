@@ -3,10 +3,10 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use super::chain::{ChainPage, Copies};
+use super::PageVolume;
+use super::chain::{ChainError, ChainPage, ChainResult, Copies};
 use super::layout::{LOG_PAGES_BEFORE, SNAPSHOT_ENTRY};
 use super::log::{Group, Log, Pending, encode_group};
-use super::{PageVolume, Session};
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashHardware};
 use crate::ftl::gc::Heat;
@@ -58,9 +58,10 @@ impl<H: FlashHardware> PageVolume<H> {
     fn take_checkpoint(&mut self, with_map: bool) -> Result<()> {
         let with_map = with_map && self.make_room_for_map()?;
         match self.try_checkpoint(false, with_map) {
-            Err(_) if self.chain.failed.is_some() => self.begin_chain_anew(),
-            Err(error @ Error::NoFreeBlock { .. }) => Err(error),
-            done => done.map_err(|error| self.in_doubt(error)),
+            Ok(()) => Ok(()),
+            Err(ChainError::BlockFailed) => self.begin_chain_anew(),
+            Err(ChainError::Other(error @ Error::NoFreeBlock { .. })) => Err(error),
+            Err(ChainError::Other(error)) => Err(self.in_doubt(error)),
         }
     }
 
@@ -77,8 +78,9 @@ impl<H: FlashHardware> PageVolume<H> {
         self.take_effect(changes);
         self.committing = Some(self.clock);
         match self.try_checkpoint(false, true) {
-            Err(_) if self.chain.failed.is_some() => self.begin_chain_anew()?,
-            done => done.map_err(|error| self.in_doubt(error))?,
+            Ok(()) => {}
+            Err(ChainError::BlockFailed) => self.begin_chain_anew()?,
+            Err(ChainError::Other(error)) => return Err(self.in_doubt(error)),
         }
         // Should the anchor be lost, this shows that there was one.
         self.append_alone(&Record::Session)
@@ -130,33 +132,34 @@ impl<H: FlashHardware> PageVolume<H> {
         self.chain_anew(true)
     }
 
+    /// The same for a chain of which another session wrote the end.
+    pub(super) fn leave_chain(&mut self) -> Result<()> {
+        self.chain.left.extend(self.chain.upcoming.pop_front().into_iter().flatten());
+        self.chain_anew(false)
+    }
+
     fn chain_anew(&mut self, with_map: bool) -> Result<()> {
-        if self.session != Session::Active && self.chain.failed.is_none() {
-            self.chain.left.extend(self.chain.upcoming.pop_front().into_iter().flatten());
-        }
         loop {
             for block in core::mem::take(&mut self.chain.upcoming).into_iter().flatten() {
                 if !self.chain.left.contains(&block) {
                     self.free_chain_block(block)?;
                 }
             }
-            if let Some(block) = self.chain.failed.take() {
-                self.blocks.info_mut(block).failing = true;
-            }
             self.chain.slot = self.layout.pages_per_block;
             self.chain.half = false;
             self.log.unrepeated.clear();
             let with_map = with_map || self.map_takes_less();
             match self.try_checkpoint(true, with_map) {
-                Err(_) if self.chain.failed.is_some() => {}
-                done => return done.map_err(|error| self.in_doubt(error)),
+                Ok(()) => return Ok(()),
+                Err(ChainError::BlockFailed) => {}
+                Err(ChainError::Other(error)) => return Err(self.in_doubt(error)),
             }
         }
     }
 
     /// Write a checkpoint and its anchor: into the chain as it goes on, or `anew` into other blocks; with the map pages that have
     /// changed, or with a snapshot of what has.
-    pub(super) fn try_checkpoint(&mut self, anew: bool, with_map: bool) -> Result<()> {
+    pub(super) fn try_checkpoint(&mut self, anew: bool, with_map: bool) -> ChainResult<()> {
         self.plan_zone()?;
         if anew {
             self.claim_pair()?;
@@ -180,7 +183,7 @@ impl<H: FlashHardware> PageVolume<H> {
         self.hw.sync()?;
         let (directory, pairs) = (self.map.directory.clone(), self.chain.pairs.len());
         let written = self.write_checkpoint(&map_pages, with_map);
-        if written.is_err() && self.chain.failed.is_some() {
+        if matches!(written, Err(ChainError::BlockFailed)) {
             self.take_back_checkpoint(directory, pairs)?;
         }
         let (anchor, snapshot) = written?;
@@ -190,12 +193,12 @@ impl<H: FlashHardware> PageVolume<H> {
             self.host_pages_since_map = 0;
         }
         self.log = Log { pages: snapshot, ..Log::begin(self.log.next) };
-        self.enter_force(anchor)
+        Ok(self.enter_force(anchor)?)
     }
 
     /// Write these map pages, directory, block table and, where the map was not written, the snapshot; the anchor that points to
     /// them, and pages of the snapshot.
-    fn write_checkpoint(&mut self, map_pages: &[u32], with_map: bool) -> Result<(Anchor, u32)> {
+    fn write_checkpoint(&mut self, map_pages: &[u32], with_map: bool) -> ChainResult<(Anchor, u32)> {
         for &index in map_pages {
             self.write_map_page(index)?;
         }
@@ -221,7 +224,7 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     /// Write directory, block table and, where the map was not written, the snapshot; the anchor, and pages of the snapshot.
-    fn write_tables(&mut self, with_map: bool) -> Result<(Anchor, u32)> {
+    fn write_tables(&mut self, with_map: bool) -> ChainResult<(Anchor, u32)> {
         let anchor = self.write_body()?;
         let snapshot = if with_map { 0 } else { self.write_snapshot()? };
         let snapshot_pages = u16::try_from(snapshot).unwrap_or(u16::MAX);
@@ -234,7 +237,7 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     /// Say where the pages lie that the map on flash does not know; how many log pages that takes.
-    fn write_snapshot(&mut self) -> Result<u32> {
+    fn write_snapshot(&mut self) -> ChainResult<u32> {
         let pages = self.encode_snapshot();
         let last = pages.len() - 1;
         for (i, page) in pages.iter().enumerate() {
@@ -304,8 +307,8 @@ impl<H: FlashHardware> PageVolume<H> {
         pages.into_iter().collect()
     }
 
-    fn write_map_page(&mut self, index: u32) -> Result<()> {
-        let entries = self.map.current(&self.hw, index)?;
+    fn write_map_page(&mut self, index: u32) -> ChainResult<()> {
+        let entries = self.map.current(&self.hw, index).map_err(Error::from)?;
         let address = match entries.iter().all(|entry| entry.unpack() == MapEntry::Unmapped) {
             true => NO_PAGE,
             false => {
@@ -348,7 +351,7 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     /// Write directory and block table; the anchor that points to them.
-    fn write_body(&mut self) -> Result<Anchor> {
+    fn write_body(&mut self) -> ChainResult<Anchor> {
         let directory = self.map.directory_for_flash().encode();
         let table = self.blocks.to_table(self.clock_of_checkpoint()).encode();
         let (body, directory_pages) = self.write_stream(Kind::Directory, &directory)?;
@@ -365,7 +368,7 @@ impl<H: FlashHardware> PageVolume<H> {
     }
 
     /// Write a stream; where it begins, and how many pages it takes.
-    fn write_stream(&mut self, kind: Kind, stream: &[u8]) -> Result<((u32, u32, u32), u32)> {
+    fn write_stream(&mut self, kind: Kind, stream: &[u8]) -> ChainResult<((u32, u32, u32), u32)> {
         let mut begin = None;
         let mut pages = 0;
         for chunk in stream.chunks(chunk_len(self.layout.page_size)) {

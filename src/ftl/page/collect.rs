@@ -5,6 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::PageVolume;
+use super::chain::ChainError;
 use super::io::read_metadata;
 use super::layout::{Layout, Lpn, Ppn};
 use super::log::Group;
@@ -305,8 +306,8 @@ impl<H: FlashHardware> PageVolume<H> {
         self.hw.sync()?;
         match self.erase_chain_block(block) {
             Ok(()) => {}
-            Err(_) if self.chain.failed.is_some() => return self.begin_chain_anew(),
-            Err(error) => return Err(error),
+            Err(ChainError::BlockFailed) => return self.begin_chain_anew(),
+            Err(ChainError::Other(error)) => return Err(error),
         }
         self.announce_erase(block);
         Ok(())

@@ -9,7 +9,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::blocks::Blocks;
-use super::chain::{Chain, Pair};
+use super::chain::{Chain, ChainError, Pair};
 use super::evidence::LAST_SEQUENCE;
 use super::io::{Reading, read_metadata};
 use super::layout::{Layout, MAX_PAGE_SIZE, MIN_LOG_PAIRS, MIN_PAGE_SIZE};
@@ -298,8 +298,9 @@ impl<H: FlashHardware> PageVolume<H> {
     /// and in `remains`, is erased.
     pub(super) fn first_checkpoint(&mut self, remains: &[Block]) -> Result<()> {
         match self.try_checkpoint(true, true) {
-            Err(_) if self.chain.failed.is_some() => self.begin_chain_anew()?,
-            done => done?,
+            Ok(()) => {}
+            Err(ChainError::BlockFailed) => self.begin_chain_anew()?,
+            Err(ChainError::Other(error)) => return Err(error),
         }
         self.recovering = None;
         let stale = self.zone_blocks_but(&self.zone.blocks);

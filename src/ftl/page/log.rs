@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::PageVolume;
-use super::chain::{ChainPage, Copies, Pair};
+use super::chain::{ChainError, ChainPage, ChainResult, Copies, Pair};
 use super::layout::{Lpn, Ppn};
 use super::map::{address_of, physical};
 use super::stage::Change;
@@ -174,11 +174,11 @@ impl<H: FlashHardware> PageVolume<H> {
             self.hw.sync()?;
             match self.append_group(pages, clock, short) {
                 Ok(()) => break,
-                Err(_) if self.chain.failed.is_some() => {
+                Err(ChainError::BlockFailed) => {
                     self.pending.take_back(sent);
                     self.begin_chain_anew()?;
                 }
-                Err(error) => return Err(self.in_doubt(error)),
+                Err(ChainError::Other(error)) => return Err(self.in_doubt(error)),
             }
         }
         self.hw.sync().map_err(|error| self.in_doubt(error.into()))?;
@@ -213,15 +213,15 @@ impl<H: FlashHardware> PageVolume<H> {
             let pages = encode_group([record.clone()].into(), room, self.log.unrepeated.len());
             match self.append_group(pages, self.committed_clock, false) {
                 Ok(()) => break,
-                Err(_) if self.chain.failed.is_some() => self.begin_chain_anew()?,
-                Err(error) => return Err(self.in_doubt(error)),
+                Err(ChainError::BlockFailed) => self.begin_chain_anew()?,
+                Err(ChainError::Other(error)) => return Err(self.in_doubt(error)),
             }
         }
         self.hw.sync().map_err(|error| self.in_doubt(error.into()))
     }
 
     /// Append the pages of a group.
-    pub(super) fn append_group(&mut self, pages: Vec<Vec<u8>>, clock: u64, short: bool) -> Result<()> {
+    pub(super) fn append_group(&mut self, pages: Vec<Vec<u8>>, clock: u64, short: bool) -> ChainResult<()> {
         let single = short && matches!(&pages[..], [page] if page.len() <= room(self.layout.page_size) / 4);
         let copies = if single { Copies::One } else { Copies::Both };
         let mut repeated = core::mem::take(&mut self.log.unrepeated);
@@ -244,7 +244,7 @@ impl<H: FlashHardware> PageVolume<H> {
         clock: u64,
         repeated: &[u8],
         records: &[u8],
-    ) -> Result<()> {
+    ) -> ChainResult<()> {
         let clocks = (self.committed_clock, clock);
         let flags = flags | self.mirrored_flag();
         let page = ChainPage { kind: Kind::Log, flags, epoch: self.sequence as u32, number: self.log.next };

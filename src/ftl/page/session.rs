@@ -3,6 +3,7 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
+use super::chain::{ChainError, ChainResult};
 use super::collect::{BlockSummary, read_summary};
 use super::io::{fingerprint, read_metadata};
 use super::log::{Group, encode_group};
@@ -53,24 +54,24 @@ impl<H: FlashHardware> PageVolume<H> {
     fn go_on(&mut self) -> Result<()> {
         self.close_programmed()?;
         if !self.erasing_next_pair_shows()? {
-            return self.open_elsewhere();
+            return self.open_elsewhere(Self::leave_chain);
         }
         match self.open_in_next_pair() {
             Ok(()) => Ok(self.hw.sync()?),
             // Not a word of it is on flash, so a cut leaves the clean end to the next session, as it was to this one.
-            Err(_) if self.chain.failed.is_some() => self.open_elsewhere(),
-            Err(error) => Err(self.in_doubt(error)),
+            Err(ChainError::BlockFailed) => self.open_elsewhere(Self::begin_chain_anew),
+            Err(ChainError::Other(error)) => Err(self.in_doubt(error)),
         }
     }
 
-    fn open_in_next_pair(&mut self) -> Result<()> {
+    fn open_in_next_pair(&mut self) -> ChainResult<()> {
         self.turn_over()?;
         let pages = encode_group([Record::Session].into(), room(self.layout.page_size), 0);
         self.append_group(pages, self.committed_clock, false)
     }
 
-    fn open_elsewhere(&mut self) -> Result<()> {
-        self.begin_chain_anew_in_doubt()?;
+    fn open_elsewhere(&mut self, begin: fn(&mut Self) -> Result<()>) -> Result<()> {
+        self.begin_in_doubt(begin)?;
         self.append_alone(&Record::Session)
     }
 
@@ -104,19 +105,19 @@ impl<H: FlashHardware> PageVolume<H> {
     fn recover(&mut self) -> Result<()> {
         self.open.fill(None);
         self.judge_blocks()?;
-        self.begin_chain_anew_in_doubt()?;
+        self.begin_in_doubt(Self::leave_chain)?;
         self.check_reserve()
     }
 
-    /// Take a checkpoint into other blocks, which another session may have begun to do before, and have been cut short.
-    fn begin_chain_anew_in_doubt(&mut self) -> Result<()> {
+    /// `begin` the chain anew in other blocks, which another session may have begun to do before, and have been cut short.
+    fn begin_in_doubt(&mut self, begin: fn(&mut Self) -> Result<()>) -> Result<()> {
         self.zone.in_doubt = true;
         self.recovering = Some(self.make_counts_certain()?);
         let announced = core::mem::replace(&mut self.announced, Announced::none());
         for block in announced.iter() {
             self.blocks.set_state(block, BlockState::Free);
         }
-        let begun = self.make_anchor_certain().and_then(|()| self.begin_chain_anew());
+        let begun = self.make_anchor_certain().and_then(|()| begin(self));
         self.recovering = None;
         begun
     }
@@ -269,15 +270,15 @@ impl<H: FlashHardware> PageVolume<H> {
         loop {
             match self.write_clean_record() {
                 Ok(()) => break,
-                Err(_) if self.chain.failed.is_some() => self.begin_chain_anew()?,
-                Err(error) => return Err(self.in_doubt(error)),
+                Err(ChainError::BlockFailed) => self.begin_chain_anew()?,
+                Err(ChainError::Other(error)) => return Err(self.in_doubt(error)),
             }
         }
         self.session = Session::Clean;
         Ok(())
     }
 
-    fn write_clean_record(&mut self) -> Result<()> {
+    fn write_clean_record(&mut self) -> ChainResult<()> {
         // A page that is programmed may lead the chain to its next pair, so that must be known before; and the log must say that
         // the pair after that one may be erased.
         loop {
@@ -289,7 +290,7 @@ impl<H: FlashHardware> PageVolume<H> {
             }
             self.write_group(Group::Pending)?;
         }
-        let Some([a, b]) = self.chain.upcoming.front().copied() else { return Err(self.no_free_block()) };
+        let [a, b] = self.chain.upcoming.front().copied().ok_or_else(|| self.no_free_block())?;
         let mut prints = [0; 2];
         for (print, block) in prints.iter_mut().zip([a, b]) {
             *print = fingerprint(&self.hw, PageAddr { block, page: 0 })?;

@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 
 use super::PageVolume;
-use super::chain::ChainPage;
+use super::chain::{ChainPage, ChainResult};
 use crate::error::Result;
 use crate::flash::{Block, FlashHardware, PageAddr};
 use crate::onflash::paged::head::Kind;
@@ -17,7 +17,7 @@ const LEAST_SHOWING: usize = 8;
 impl<H: FlashHardware> PageVolume<H> {
     /// See that the next pair does not look erased: so it shows when it is, by the next session as it begins. Whether one did, and
     /// what this takes is to be logged.
-    pub(super) fn put_witnesses(&mut self) -> Result<bool> {
+    pub(super) fn put_witnesses(&mut self) -> ChainResult<bool> {
         let mut any = false;
         for block in self.chain.upcoming.front().copied().into_iter().flatten() {
             if self.is_erased(block)? {
