@@ -340,7 +340,7 @@ impl<H: FlashHardware> PageVolume<H> {
         let chunk = chunk_len(self.layout.page_size);
         let pairs =
             self.chain.pairs.len() + self.chain.upcoming.len() + self.layout.checkpoint_pairs() as usize;
-        let table = self.blocks.to_table(self.clock_of_checkpoint()).encode().len();
+        let table = self.blocks.to_table(self.clock_of_checkpoint()).encoded_len();
         self.layout.directory_pages(pairs) + table.div_ceil(chunk) as u32 + 1
     }
 

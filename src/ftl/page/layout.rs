@@ -3,7 +3,8 @@
 use core::fmt;
 
 use crate::flash::{Block, Geometry, PageAddr};
-use crate::onflash::paged::{log, map, summary, tables};
+use crate::onflash::paged::tables::{self, BlockTable, Directory};
+use crate::onflash::paged::{log, map, summary};
 
 /// A logical page: the unit that is mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,21 +107,20 @@ impl Layout {
     /// Pages of a directory of so many pairs.
     #[must_use]
     pub fn directory_pages(&self, pairs: usize) -> u32 {
-        let stream = tables::Directory::stream_len(pairs, self.map_pages() as usize);
+        let stream = Directory::stream_len(pairs, self.map_pages() as usize);
         stream.div_ceil(tables::chunk_len(self.page_size)) as u32
     }
 
     /// The most pages that a checkpoint takes, for a volume of so many logical pages.
     #[must_use]
     fn checkpoint_pages(&self, capacity_pages: u32) -> u32 {
-        let chunk = tables::chunk_len(self.page_size) as u64;
-        let map_pages = u64::from(capacity_pages.div_ceil(self.entries_per_map_page()));
-        let pairs = 2 * map_pages.div_ceil(u64::from(self.pages_per_block)) + 2;
-        let directory = 8 + 8 * pairs + 4 * map_pages;
-        let lists = 2 * u64::from(self.classes) + 2;
-        let table = 4
-            + tables::BlockRow::LEN as u64 * u64::from(self.blocks)
-            + lists * (6 + summary::ENTRY_LEN as u64 * u64::from(self.pages_per_block));
+        let chunk = tables::chunk_len(self.page_size);
+        let pages_per_block = self.pages_per_block as usize;
+        let map_pages = capacity_pages.div_ceil(self.entries_per_map_page()) as usize;
+        let pairs = 2 * map_pages.div_ceil(pages_per_block) + 2;
+        let directory = Directory::stream_len(pairs, map_pages);
+        let lists = 2 * usize::from(self.classes) + 2;
+        let table = BlockTable::stream_len(self.blocks as usize, lists, lists * pages_per_block);
         (map_pages + directory.div_ceil(chunk) + table.div_ceil(chunk)) as u32
     }
 

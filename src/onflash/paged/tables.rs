@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::cursor::{Put, Reader};
 use super::head::{HEAD_LEN, PageError};
-use super::summary::{put_stored, read_stored};
+use super::summary::{ENTRY_LEN, put_stored, read_stored};
 use super::{NextPair, StoredPage};
 
 /// Bytes of a stream that one page holds.
@@ -155,6 +155,11 @@ pub struct PageList {
     pub pages: Vec<Option<StoredPage>>,
 }
 
+impl PageList {
+    /// Bytes before its pages.
+    const HEAD_LEN: usize = 6;
+}
+
 /// The block table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BlockTable {
@@ -165,10 +170,23 @@ pub struct BlockTable {
 }
 
 impl BlockTable {
+    /// Bytes of the stream for so many blocks, and lists with so many pages in all.
+    #[must_use]
+    pub fn stream_len(rows: usize, lists: usize, pages: usize) -> usize {
+        4 + rows * BlockRow::LEN + lists * PageList::HEAD_LEN + pages * ENTRY_LEN
+    }
+
+    /// Bytes of its stream.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        let pages = self.lists.iter().map(|list| list.pages.len()).sum();
+        Self::stream_len(self.rows.len(), self.lists.len(), pages)
+    }
+
     /// Its stream.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(4 + self.rows.len() * BlockRow::LEN);
+        let mut out = Vec::with_capacity(self.encoded_len());
         out.put_u32(self.rows.len() as u32);
         for row in &self.rows {
             out.put_u8(row.state.code() | row.class << 4);
