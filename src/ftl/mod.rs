@@ -10,6 +10,7 @@ pub mod block;
 mod erase;
 pub mod gc;
 pub mod page;
+mod staging;
 pub mod wear;
 
 use alloc::string::String;

@@ -283,7 +283,7 @@ fn flat<V: Volume>(volume: &V, block: usize) -> Vec<u8> {
     contents(volume, block).into_iter().flat_map(|c| c.expect("a writable volume reads")).collect()
 }
 
-/// Write somewhere or change the length, and sync; `model` follows what takes effect.
+/// Write somewhere, give up what is somewhere or change the length, and sync; `model` follows what takes effect.
 fn change(
     volume: &mut BlockVolume<SimFlash>,
     model: &mut Vec<u8>,
@@ -292,6 +292,14 @@ fn change(
 ) -> Result<(), Error> {
     let (capacity, len) = (volume.capacity(), volume.len());
     let reach = |len: u64, volume: &BlockVolume<SimFlash>| len.min(volume.mapped_end()) as usize;
+    if rng.below(4) == 0 {
+        let offset = rng.below(reach(len, volume) as u64 + 1);
+        let length = if rng.below(2) == 0 { u64::MAX } else { rng.below(3 * block as u64) };
+        volume.discard(offset, length).and_then(|()| volume.sync())?;
+        let end = offset.saturating_add(length).min(model.len() as u64);
+        model[offset as usize..end as usize].fill(0);
+        return Ok(());
+    }
     if rng.below(3) == 0 {
         let to = if rng.below(2) == 0 { rng.below(capacity + 2) } else { rng.below(len) };
         let fits = to <= capacity || to <= len;

@@ -15,7 +15,10 @@ use crate::onflash::ftlj::Metadata;
 impl<H: FlashHardware> BlockVolume<H> {
     /// Whether a commit now would free a block.
     pub(super) fn commit_frees_blocks(&self) -> bool {
-        self.staged.map.keys().any(|&logical| self.committed(logical).is_some_and(|b| !self.bad.contains(b)))
+        self.staged
+            .changes
+            .keys()
+            .any(|&logical| self.committed(logical).is_some_and(|b| !self.bad.contains(b)))
     }
 
     fn committed(&self, logical: LogicalBlock) -> Option<Block> {
@@ -56,14 +59,14 @@ impl<H: FlashHardware> BlockVolume<H> {
 
     /// The metadata that makes what has been placed take effect.
     fn metadata(&self) -> Metadata {
-        let mapping = |(i, &committed): (usize, &Mapping)| match self.staged.map.get(&LogicalBlock(i as u32))
-        {
-            Some(Some(block)) => Mapping::At(*block),
-            Some(None) => Mapping::Unmapped,
-            None => committed,
-        };
+        let mapping =
+            |(i, &committed): (usize, &Mapping)| match self.staged.changes.get(&LogicalBlock(i as u32)) {
+                Some(Some(block)) => Mapping::At(*block),
+                Some(None) => Mapping::Unmapped,
+                None => committed,
+            };
         Metadata {
-            logical_len: self.staged.placed_len,
+            logical_len: self.staged.placed_len(),
             map: self.map.iter().enumerate().map(mapping).map(|m| entry(m, &self.layout)).collect(),
             erase_counts: self.erase_counts.clone(),
             bad_table: self.bad.to_bitmap(),
@@ -97,7 +100,7 @@ impl<H: FlashHardware> BlockVolume<H> {
     }
 
     fn apply_staged(&mut self) {
-        for (logical, block) in core::mem::take(&mut self.staged.map) {
+        for (logical, block) in core::mem::take(&mut self.staged.changes) {
             let new = block.map_or(Mapping::Unmapped, Mapping::At);
             if let Some(mapping) = self.map.get_mut(logical.index())
                 && let Mapping::At(replaced) = core::mem::replace(mapping, new)
@@ -105,7 +108,7 @@ impl<H: FlashHardware> BlockVolume<H> {
                 self.release(replaced);
             }
         }
-        self.len = self.staged.placed_len;
+        self.len = self.staged.placed_len();
     }
 
     fn note_copies(&mut self) {
@@ -145,6 +148,6 @@ impl<H: FlashHardware> BlockVolume<H> {
                 self.remap(logical, Some(to));
             }
         }
-        if self.staged.map.is_empty() { Ok(()) } else { self.commit_placed() }
+        if self.staged.changes.is_empty() { Ok(()) } else { self.commit_placed() }
     }
 }

@@ -9,6 +9,7 @@ use super::slots::{self, SlotId};
 use super::{BlockVolume, Volume};
 use crate::error::{Error, Result};
 use crate::flash::{Block, FlashError, FlashHardware};
+use crate::ftl::staging::Staging;
 use crate::ftl::wear::count_erase;
 
 impl<H: FlashHardware> BlockVolume<H> {

@@ -26,6 +26,7 @@ use self::map::{LogicalBlock, Mapping};
 use self::slots::SlotId;
 use self::stage::Staged;
 use super::bad_blocks::BadBlockTable;
+use super::staging::Staging;
 use super::wear::WearPolicy;
 use super::{BlockUse, CopyState, Volume};
 use crate::error::{Error, Result};
@@ -178,7 +179,7 @@ impl<H: FlashHardware> BlockVolume<H> {
 
     /// Where `logical` lies, staged changes included.
     fn lookup(&self, logical: LogicalBlock) -> Option<Mapping> {
-        match self.staged.map.get(&logical) {
+        match self.staged.changes.get(&logical) {
             Some(Some(block)) => Some(Mapping::At(*block)),
             Some(None) => Some(Mapping::Unmapped),
             None => self.map.get(logical.index()).copied(),
@@ -236,10 +237,7 @@ impl<H: FlashHardware> Volume for BlockVolume<H> {
     }
 
     fn read(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        let length = buf.len() as u64;
-        if offset.checked_add(length).is_none_or(|end| end > self.staged.len) {
-            return Err(Error::OutOfRange { offset, length, end: self.staged.len });
-        }
+        self.check_read(offset, buf.len() as u64)?;
         let mut at = offset;
         let mut rest = buf;
         while !rest.is_empty() {
@@ -291,8 +289,7 @@ impl<H: FlashHardware> Volume for BlockVolume<H> {
         }
         self.check_writable()?;
         self.or_rollback(|volume| {
-            volume.flush_open()?;
-            volume.staged.placed_len = volume.staged.len;
+            volume.place_all()?;
             volume.commit()
         })
     }

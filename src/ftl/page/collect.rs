@@ -48,7 +48,7 @@ impl<H: FlashHardware> PageVolume<H> {
     /// What must stay free now: the floor once the log has taken what is staged. Should the power go then, what that commit emptied
     /// is no use to the checkpoint of the recovery.
     fn floor_now(&self) -> u32 {
-        let pages = (WRITTEN_LEN * self.staged.pages.len()) / room(self.layout.page_size);
+        let pages = (WRITTEN_LEN * self.staged.changes.len()) / room(self.layout.page_size);
         self.layout.floor() + 2 * (pages as u32 / self.layout.pages_per_block)
     }
 
@@ -178,7 +178,7 @@ impl<H: FlashHardware> PageVolume<H> {
             }
             let at = PageAddr { block, page };
             let from = self.layout.address(at);
-            let staged = self.staged.pages.get(&logical).copied();
+            let staged = self.staged.changes.get(&logical).copied();
             if let Some(Change::At { page, crc, stamp }) = staged
                 && page == from
             {

@@ -261,7 +261,8 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// What is staged, with where it lay until now.
     pub(super) fn staged_changes(&mut self) -> Result<Vec<(Lpn, Change, MapEntry)>> {
-        let staged: Vec<(Lpn, Change)> = self.staged.pages.iter().map(|(&l, &change)| (l, change)).collect();
+        let staged: Vec<(Lpn, Change)> =
+            self.staged.changes.iter().map(|(&l, &change)| (l, change)).collect();
         let mut changes = Vec::with_capacity(staged.len());
         for (logical, change) in staged {
             changes.push((logical, change, self.map.fetch(&self.hw, logical)?));
@@ -296,7 +297,7 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// The logical length, where the log does not state it yet.
     pub(super) fn length_record(&self) -> Option<Record> {
-        let len = self.staged.placed_len;
+        let len = self.staged.placed_len();
         (!self.log.tells_length || len != self.len).then_some(Record::Length(len))
     }
 
@@ -321,8 +322,8 @@ impl<H: FlashHardware> PageVolume<H> {
             };
             self.map.set(logical, entry);
         }
-        self.staged.pages.clear();
-        self.len = self.staged.placed_len;
+        self.staged.changes.clear();
+        self.len = self.staged.placed_len();
         self.announced.calm();
     }
 

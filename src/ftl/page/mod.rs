@@ -59,6 +59,7 @@ use self::place::{Announced, Proof};
 use self::session::Recovery;
 use self::stage::Staged;
 use self::zone::Zone;
+use super::staging::Staging;
 use super::wear::WearPolicy;
 use super::{BlockUse, MetadataCopy, Volume};
 use crate::error::{Error, Result};
@@ -285,10 +286,7 @@ impl<H: FlashHardware> Volume for PageVolume<H> {
     }
 
     fn read(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        let length = buf.len() as u64;
-        if offset.checked_add(length).is_none_or(|end| end > self.staged.len) {
-            return Err(Error::OutOfRange { offset, length, end: self.staged.len });
-        }
+        self.check_read(offset, buf.len() as u64)?;
         self.read_logical(offset, buf)
     }
 
@@ -337,8 +335,7 @@ impl<H: FlashHardware> Volume for PageVolume<H> {
         }
         self.check_writable()?;
         self.or_rollback(|volume| {
-            volume.flush_open()?;
-            volume.staged.placed_len = volume.staged.len;
+            volume.place_all()?;
             if volume.staged.is_clean(volume.len) {
                 return volume.write_group(Group::Pending);
             }

@@ -12,6 +12,7 @@ use super::unanchored::Unanchored;
 use super::{PageVolume, Session};
 use crate::error::Result;
 use crate::flash::{Block, FlashHardware, PageAddr};
+use crate::ftl::staging::Staging;
 use crate::onflash::paged::log::{CLEAN_FIXED, LENGTH_LEN, OPEN_LEN, OpenBlock, Record, room};
 use crate::onflash::paged::tables::BlockState;
 
