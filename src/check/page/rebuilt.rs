@@ -68,9 +68,14 @@ pub(super) fn describe<H: FlashHardware>(hw: &H, rebuilt: &Rebuilt, findings: &m
         findings.push(at.map_or(finding.clone(), |at| finding.at_page(hw, at)));
     }
     for &(logical, at) in &rebuilt.older {
-        let message = format!("{} has an older version than the newest, which was at {at}", named(logical));
-        let finding = Finding::new("rebuilt-older", Severity::Error, message);
-        findings.push(finding.at_page(hw, at).about_data_at(offset(logical)));
+        let which = at.map_or(
+            "has the version of the last state that the log leads to, and a newer one may be gone"
+                .to_string(),
+            |at| format!("has an older version than the newest, which was at {at}"),
+        );
+        let message = format!("{} {which}", named(logical));
+        let finding = Finding::new("rebuilt-older", Severity::Error, message).about_data_at(offset(logical));
+        findings.push(at.map_or(finding.clone(), |at| finding.at_page(hw, at)));
     }
     for &(logical, at) in &rebuilt.damaged {
         let message = format!("the newest version of {}, at {at}, is damaged", named(logical));

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::collect::{BlockSummary, read_summary};
 use super::io::{Reading, read_metadata};
-use super::last_state::{LastState, Trails};
+use super::last_state::{LastState, Lead, Trails};
 use super::layout::{Layout, Lpn, Ppn};
 use super::mount::all_anchors;
 use super::zone::LAST_NUMBER;
@@ -60,8 +60,8 @@ pub(super) struct Evidence {
     pub(super) next_log: u64,
     /// Blocks that are not erased, and show neither what they hold nor that it is no data of this volume.
     unread: BTreeSet<Block>,
-    /// What the volume was, where that is known to its end.
-    pub(super) last: Option<LastState>,
+    /// What the volume was, as far as its log tells.
+    pub(super) lead: Lead,
 }
 
 /// Pages of the chain that were found, of one volume.
@@ -96,7 +96,7 @@ impl Evidence {
         }
         evidence.take_tables(layout, &chain);
         evidence.take_log(layout, chain.log);
-        evidence.last = LastState::find(hw, layout, volume, &chain.trails, evidence.committed)?;
+        evidence.lead = Lead::find(hw, layout, volume, &chain.trails, evidence.committed)?;
         // A block that shows its summary has not been erased since.
         let own = evidence.closed.iter().map(|(&block, summary)| (block, summary.erases));
         evidence.erases.extend(own);
@@ -211,7 +211,7 @@ impl Evidence {
     /// Blocks that held data which counted, or may have, and of which nothing says what it was; whether the map can be `followed`
     /// to each logical page.
     pub(super) fn blocks_in_doubt(&self, followed: bool) -> Vec<Block> {
-        match self.last.as_ref().map(LastState::closed) {
+        match self.lead.last().map(LastState::closed) {
             // The map names each page, so what is lost is told one by one.
             Some(_) if followed => Vec::new(),
             // All other blocks are told by the log, or were never acknowledged: a power cut leaves such.
@@ -348,6 +348,15 @@ impl Evidence {
     pub(super) fn version_at(&self, logical: Lpn, page: Ppn, crc: u32) -> Version {
         let unknown = Version { stamp: self.committed, order: 0, page, crc, by_summary: false };
         self.known_at(logical, page, crc).unwrap_or(unknown)
+    }
+
+    /// Whether what the map says of `logical` can be so: something else says that it was written there, or its block holds data and
+    /// does not say which.
+    pub(super) fn bears_out(&self, layout: &Layout, logical: Lpn, version: Version) -> bool {
+        let block = layout.block_of(version.page);
+        let holds_data = || self.lead.last().is_some_and(|last| last.may_hold(block));
+        let is_silent = || !self.closed.contains_key(&block) && layout.data_page(version.page.0).is_some();
+        self.known_at(logical, version.page, version.crc).is_some() || is_silent() && holds_data()
     }
 
     /// When each logical page that anything is known of was given up last.

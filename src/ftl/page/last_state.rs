@@ -94,7 +94,7 @@ impl Trail {
     }
 }
 
-/// A volume as a mount would find it if its newest anchor were there.
+/// A volume as a mount would find it if its newest anchor, or an older one, were there.
 #[derive(Debug)]
 pub(super) struct LastState {
     map: Map,
@@ -103,28 +103,60 @@ pub(super) struct LastState {
     blocks: Option<Blocks>,
 }
 
-impl LastState {
-    /// Follow the newest log from its checkpoint on; `None` where it cannot be followed to an end that leaves nothing open. Host
-    /// clock `committed` is known to be committed.
+/// Where the newest checkpoint and its log lead.
+#[derive(Debug, Default)]
+pub(super) enum Lead {
+    /// To an end that leaves nothing open.
+    Last(LastState),
+    /// To a state that was committed, and may not be the last one.
+    Older(LastState),
+    /// Nowhere.
+    #[default]
+    None,
+}
+
+impl Lead {
+    /// Follow the newest log from its checkpoint on. Host clock `committed` is known to be committed.
     pub(super) fn find<H: FlashHardware>(
         hw: &H,
         layout: &Layout,
         volume: u32,
         trails: &Trails,
         committed: u64,
-    ) -> Result<Option<Self>> {
+    ) -> Result<Self> {
+        let mut lead = Self::None;
         let Some((&epoch, trail)) = trails.0.iter().rev().find(|(_, trail)| trail.in_force) else {
-            return Ok(None);
+            return Ok(lead);
         };
         for body in trail.bodies() {
-            match Self::follow(hw, layout, (volume, epoch), trail, body, committed) {
-                Ok(None) | Err(Error::Unmountable(_)) => {}
-                found => return found,
+            match LastState::follow(hw, layout, (volume, epoch), trail, body, committed) {
+                Ok(found @ Self::Last(_)) => return Ok(found),
+                Ok(Self::None) | Err(Error::Unmountable(_)) => {}
+                Ok(found) => lead = found,
+                Err(error) => return Err(error),
             }
         }
-        Ok(None)
+        Ok(lead)
     }
 
+    /// The last state.
+    pub(super) fn last(&self) -> Option<&LastState> {
+        match self {
+            Self::Last(state) => Some(state),
+            Self::Older(_) | Self::None => None,
+        }
+    }
+
+    /// An older state, where the last one is not known.
+    pub(super) fn older(&self) -> Option<&LastState> {
+        match self {
+            Self::Older(state) => Some(state),
+            Self::Last(_) | Self::None => None,
+        }
+    }
+}
+
+impl LastState {
     fn follow<H: FlashHardware>(
         hw: &H,
         layout: &Layout,
@@ -132,13 +164,13 @@ impl LastState {
         trail: &Trail,
         body: (u32, u32, u32),
         committed: u64,
-    ) -> Result<Option<Self>> {
-        let Some(mut walker) = Walker::new(hw, layout, volume, body) else { return Ok(None) };
+    ) -> Result<Lead> {
+        let Some(mut walker) = Walker::new(hw, layout, volume, body) else { return Ok(Lead::None) };
         let Some((directory_pages, table_pages, first)) = trail.extent(walker.clone(), epoch)? else {
-            return Ok(None);
+            return Ok(Lead::None);
         };
         let directory = read_directory(&mut walker, directory_pages, epoch)?;
-        let Some(layout) = with_capacity_of(hw, layout, &directory)? else { return Ok(None) };
+        let Some(layout) = with_capacity_of(hw, layout, &directory)? else { return Ok(Lead::None) };
         let at_table = walker.clone();
         let blocks = match read_table(&mut walker, table_pages, epoch, &layout) {
             Ok(blocks) => Some(blocks),
@@ -146,13 +178,13 @@ impl LastState {
             Err(Error::Unmountable(_)) if trail.anchor.is_some() => {
                 walker = at_table;
                 if !walker.pass(Kind::Table, table_pages, epoch)? {
-                    return Ok(None);
+                    return Ok(Lead::None);
                 }
                 None
             }
             Err(error) => return Err(error),
         };
-        let Some(map) = Map::new(&layout, volume, directory, usize::MAX) else { return Ok(None) };
+        let Some(map) = Map::new(&layout, volume, directory, usize::MAX) else { return Ok(Lead::None) };
         let clock = trail.anchor.map_or(0, |anchor| anchor.clock);
         let mut replayed = Replayed::new(&layout, map, blocks, 0, clock, first);
         let lost_half = replay(&mut replayed, hw, &mut walker, epoch)?;
@@ -168,13 +200,16 @@ impl LastState {
             end: replayed.clean.as_ref().filter(|_| replayed.clean_twice),
         };
         let ended_well = replayed.torn.is_none() && followed.is_as_left()?;
+        let snapshot_pages = trail.anchor.map_or(0, |anchor| u32::from(anchor.snapshot_pages));
         let is_all = replayed.damage.is_none()
+            && replayed.snapshot_pages >= snapshot_pages
             && trail.last_log.is_none_or(|last| replayed.next_log > last)
             && replayed.clock >= committed
             && lost_half.is_none()
             && (ended_well || followed.sign_of_newer()?.is_none());
         let Replayed { map, blocks, .. } = replayed;
-        Ok(is_all.then_some(Self { map, capacity_pages: layout.capacity_pages, blocks }))
+        let state = Self { map, capacity_pages: layout.capacity_pages, blocks };
+        Ok(if is_all { Lead::Last(state) } else { Lead::Older(state) })
     }
 
     /// Where `logical` lies; `None` where its map page is damaged.

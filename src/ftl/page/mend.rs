@@ -27,6 +27,10 @@ impl<H: FlashHardware> PageVolume<H> {
         }
         for &block in blocks {
             if matches!(self.blocks.state(block), BlockState::Closed | BlockState::Listed) {
+                if read_summary(&self.hw, &self.layout, self.volume, block)?.is_none() {
+                    // It proves nothing, and need not stay for that.
+                    self.proof.lose(block);
+                }
                 self.collect(block)?;
                 self.write_group(Group::Pending)?;
             }

@@ -35,8 +35,9 @@ pub struct Rebuilt {
     pub restored: u64,
     /// Logical pages whose newest version is damaged, and where it is.
     pub damaged: Vec<(Lpn, PageAddr)>,
-    /// Logical pages of which a newer version was written than the one that is there; where that was.
-    pub older: Vec<(Lpn, PageAddr)>,
+    /// Logical pages of which a newer version was written than the one that is there, and where that was; or may have been, where
+    /// only an older state of the map tells of the one that is there.
+    pub older: Vec<(Lpn, Option<PageAddr>)>,
     /// Logical pages that are lost, and where their newest version was, where that is known. Where not all of the log is there,
     /// they are all below the logical length of which no version is left: nothing tells them from those never written.
     pub lost: Vec<(Lpn, Option<PageAddr>)>,
@@ -122,27 +123,32 @@ fn gather<H: FlashHardware>(hw: &H) -> Result<(Layout, Evidence)> {
 /// Choose for each logical page the newest version that was committed, and hold it against what is really there.
 fn choose<H: FlashHardware>(hw: &H, layout: &Layout, evidence: &Evidence) -> Result<Choice> {
     let mut choice = Choice { report: Rebuilt::default(), map: BTreeMap::new(), tainted: BTreeSet::new() };
-    choice.report.by_log = evidence.last.is_some();
+    choice.report.by_log = evidence.lead.last().is_some();
     choice.report.unaccounted = evidence.unaccounted();
     let discarded = evidence.discarded();
     let length = evidence.length.1.div_ceil(u64::from(layout.page_size));
     let mut data = vec![0; layout.page_size as usize];
     let by_map = entries_of_map(hw, layout, evidence)?;
     let followed = by_map.iter().all(Option::is_some);
+    let known = evidence.versions.values().flatten().map(|version| version.page);
+    let mut claimed: BTreeSet<Ppn> =
+        if evidence.lead.older().is_some() { known.collect() } else { BTreeSet::new() };
     for (logical, known) in layout.iter_logical().zip(by_map) {
         let given_up = discarded.get(&logical).copied();
         let left = choice.newest_left(hw, layout, evidence, logical, given_up, &mut data)?;
         let left = match (known, left.found) {
-            (Some(MapEntry::Lost), _) => Left { found: None, newer: None, is_lost: true },
-            (Some(MapEntry::Unmapped), _) => Left { found: None, newer: None, is_lost: false },
+            (Some(MapEntry::Lost), _) => Left { is_lost: true, ..Left::default() },
+            (Some(MapEntry::Unmapped), _) => Left::default(),
             (Some(MapEntry::At { address, crc }), _) => {
                 let mapped = layout.physical(address).map(|page| evidence.version_at(logical, page, crc));
-                left.by_map(hw, layout, mapped, crc, &mut data)?
+                let may_be_wrong = mapped.is_none_or(|version| !evidence.bears_out(layout, logical, version));
+                left.by_map(hw, layout, mapped, crc, may_be_wrong, &mut data)?
             }
             // Nothing tells it from a page that was never written.
             (None, None) => {
                 let is_within = given_up.is_none() && u64::from(logical.0) < length;
-                Left { is_lost: is_within || left.newer.is_some(), ..left }
+                let left = Left { is_lost: is_within || left.newer.is_some(), ..left };
+                left.by_older_map(hw, layout, evidence, logical, &mut claimed, &mut data)?
             }
             (None, Some(_)) => left,
         };
@@ -163,7 +169,7 @@ fn entries_of_map<H: FlashHardware>(
     layout: &Layout,
     evidence: &Evidence,
 ) -> Result<Vec<Option<MapEntry>>> {
-    let Some(last) = &evidence.last else { return Ok(vec![None; layout.capacity_pages as usize]) };
+    let Some(last) = evidence.lead.last() else { return Ok(vec![None; layout.capacity_pages as usize]) };
     let mut entries =
         layout.iter_logical().map(|logical| last.entry(hw, logical)).collect::<Result<Vec<_>>>()?;
     let mut places: Vec<(u32, u32)> = entries
@@ -195,36 +201,66 @@ fn entries_of_map<H: FlashHardware>(
 }
 
 /// What is left of a logical page.
+#[derive(Default)]
 struct Left {
     /// The newest version that was committed, and whether its content is as it was written.
     found: Option<(Version, bool)>,
     /// Where a newer one was.
     newer: Option<PageAddr>,
+    /// Only an older state of the map tells of what was found.
+    may_be_older: bool,
     /// It is lost if nothing is found.
     is_lost: bool,
 }
 
 impl Left {
     /// The same where the map says that content of such a CRC-32 counts, and where it is: what is there, if it is whole, else the
-    /// same content elsewhere, else what is left.
+    /// same content elsewhere. No older one takes its place, unless the map `may_be_wrong` about it.
     fn by_map<H: FlashHardware>(
         self,
         hw: &H,
         layout: &Layout,
         mapped: Option<Version>,
         crc: u32,
+        may_be_wrong: bool,
         data: &mut [u8],
     ) -> Result<Self> {
         if let Some(version) = mapped
             && is_whole(hw, layout, version, data)?
         {
-            return Ok(Self { found: Some((version, true)), newer: None, is_lost: false });
+            return Ok(Self { found: Some((version, true)), ..Self::default() });
         }
         if self.found.is_some_and(|(version, _)| version.crc == crc) {
             return Ok(Self { newer: None, ..self });
         }
+        if !may_be_wrong && let Some(version) = mapped {
+            return Ok(Self { found: Some((version, false)), ..Self::default() });
+        }
         let newer = mapped.map(|version| layout.page_addr(version.page));
-        Ok(Self { found: self.found, newer, is_lost: true })
+        Ok(Self { newer, is_lost: true, ..self })
+    }
+
+    /// The same where nothing is left of a page that was written: what an older state of the map tells of, if it is whole and no other
+    /// logical page is known to have been written there.
+    fn by_older_map<H: FlashHardware>(
+        self,
+        hw: &H,
+        layout: &Layout,
+        evidence: &Evidence,
+        logical: Lpn,
+        claimed: &mut BTreeSet<Ppn>,
+        data: &mut [u8],
+    ) -> Result<Self> {
+        let Some(older) = evidence.lead.older().filter(|_| self.is_lost) else { return Ok(self) };
+        let Some(MapEntry::At { address, crc }) = older.entry(hw, logical)? else { return Ok(self) };
+        let Some(page) = layout.data_page(address) else { return Ok(self) };
+        let version = evidence.version_at(logical, page, crc);
+        let is_silent = !evidence.closed.contains_key(&layout.block_of(page)) && !claimed.contains(&page);
+        if !is_silent || !is_whole(hw, layout, version, data)? {
+            return Ok(self);
+        }
+        claimed.insert(page);
+        Ok(Self { found: Some((version, true)), may_be_older: true, ..self })
     }
 }
 
@@ -253,17 +289,17 @@ impl Choice {
             if whole || version.by_summary {
                 // Where it was moved from, or on the way, it was no newer.
                 let newer = missing.filter(|&(_, crc)| crc != version.crc).map(|(at, _)| at);
-                return Ok(Left { found: Some((version, whole)), newer, is_lost: false });
+                return Ok(Left { found: Some((version, whole)), newer, ..Left::default() });
             }
             // Its block has been erased since, or it is damaged: which, the blocks do not tell.
-            let may_count = evidence.last.as_ref().is_none_or(|last| last.may_hold(at.block));
+            let may_count = evidence.lead.last().is_none_or(|last| last.may_hold(at.block));
             let reused = evidence.closed.contains_key(&at.block);
             missing = missing.or((may_count && !reused).then_some((at, version.crc)));
         }
-        Ok(Left { found: None, newer: missing.map(|(at, _)| at), is_lost: false })
+        Ok(Left { newer: missing.map(|(at, _)| at), ..Left::default() })
     }
 
-    fn take(&mut self, layout: &Layout, logical: Lpn, Left { found, newer, is_lost }: Left) {
+    fn take(&mut self, layout: &Layout, logical: Lpn, Left { found, newer, may_be_older, is_lost }: Left) {
         let report = &mut self.report;
         let Some((version, whole)) = found else {
             report.lost.extend(is_lost.then_some((logical, newer)));
@@ -272,8 +308,8 @@ impl Choice {
         let at = layout.page_addr(version.page);
         match (whole, newer) {
             (false, _) => report.damaged.push((logical, at)),
-            (true, Some(newer)) => report.older.push((logical, newer)),
-            (true, None) => report.restored += 1,
+            (true, None) if !may_be_older => report.restored += 1,
+            (true, newer) => report.older.push((logical, newer)),
         }
         let stored = StoredPage { logical: logical.0, crc: version.crc, stamp: version.stamp };
         self.map.insert(logical, (version, stored));
