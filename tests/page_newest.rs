@@ -7,15 +7,16 @@ mod paged;
 
 use std::cell::Cell;
 
-use nandimg::Result;
-use nandimg::flash::faults::{Cut, Faulty, LatentFault};
+use nandimg::flash::faults::{Cut, Faulty, LatentFault, Tearable};
 use nandimg::flash::sim::SimFlash;
 use nandimg::flash::{Block, FlashError, FlashHardware, Geometry, Operation, PageAddr};
 use nandimg::ftl::Volume;
 use nandimg::ftl::page::{Mount, PageVolume};
+use nandimg::onflash::paged::head::{Head, Kind};
 use nandimg::prng::SplitMix64;
+use nandimg::{Error, Result};
 
-use paged::{Chip, Replay, bytes, check_counts, deep_or, formatted, geometry, mount};
+use paged::{Chip, Replay, bytes, check_counts, deep_or, formatted, geometry, metadata_pages, mount};
 
 /// Writes of up to five pages, each acknowledged.
 fn write_some(volume: &mut PageVolume<&mut Chip>, rng: &mut SplitMix64, end: bool) -> Result<()> {
@@ -59,11 +60,19 @@ fn cut_upon_cut_leaves_the_newest_state() {
     assert!(cuts > 1000, "{cuts}");
 }
 
-/// A chip that counts the erases that no sync has followed yet.
+/// A chip that counts the erases that no sync has followed yet, and on which not every sync is done.
 struct Unsynced {
     chip: Faulty<SimFlash>,
     erased: u32,
     most: Cell<u32>,
+    /// Syncs that are done before one fails.
+    syncs: u32,
+}
+
+impl Unsynced {
+    fn new(chip: Faulty<SimFlash>, syncs: u32) -> Self {
+        Self { chip, erased: 0, most: Cell::new(0), syncs }
+    }
 }
 
 impl FlashHardware for Unsynced {
@@ -91,11 +100,45 @@ impl FlashHardware for Unsynced {
         self.chip.carries_marks()
     }
     fn sync(&mut self) -> std::result::Result<(), FlashError> {
+        let left = self.syncs.checked_sub(1);
+        self.syncs = left.unwrap_or(u32::MAX);
+        left.ok_or_else(|| FlashError::Io("it is not synced".to_string()))?;
         self.erased = 0;
         self.chip.sync()
     }
     fn raw_offset(&self, page: PageAddr) -> u64 {
         self.chip.raw_offset(page)
+    }
+}
+
+/// A session of which the first pages are gone, on both sides, is not unseen where the clean end before it is not whole either.
+#[test]
+fn a_session_shows_by_any_page_of_its_log() {
+    let mut volume = mount(formatted(geometry(256, 8, 64), &[]));
+    volume.write(0, &[1; 5000]).unwrap();
+    volume.end().unwrap();
+    let before = metadata_pages(volume.flash());
+    let mut volume = mount(volume.into_flash());
+    volume.write(4000, &[2; 300]).unwrap();
+    volume.end().unwrap();
+    let chip = volume.into_flash();
+    let log = |pages: &[(PageAddr, Head)]| -> Vec<(u64, PageAddr)> {
+        let log = pages.iter().filter(|(_, head)| head.kind == Kind::Log);
+        log.map(|&(at, head)| (head.number, at)).collect()
+    };
+    let last = log(&before).into_iter().map(|(number, _)| number).max().unwrap();
+    let of = |number: u64| {
+        log(&metadata_pages(&chip)).into_iter().filter(move |&(n, _)| n == number).map(|(_, at)| at)
+    };
+    let (end, first): (Vec<_>, Vec<_>) = (of(last).collect(), of(last + 1).collect());
+    assert_eq!((end.len(), first.len(), first[0].page), (2, 2, 0));
+    for copies in [&end[..0], &end[..1], &end[1..], &end[..]] {
+        let mut chip = chip.clone();
+        for &at in first.iter().chain(copies) {
+            chip.inner_mut().overwrite(at, &[0xA5; 256]).unwrap();
+        }
+        let volume = PageVolume::mount(&mut chip, &Mount::default()).unwrap();
+        assert!(volume.is_older_state() && volume.read_only().is_some(), "{copies:?}");
     }
 }
 
@@ -109,12 +152,32 @@ fn a_session_begins_with_one_erase_at_a_time() {
         volume.end().unwrap();
         volume = mount(volume.into_flash());
     }
-    let chip = Unsynced { chip: volume.into_flash(), erased: 0, most: Cell::new(0) };
+    let chip = Unsynced::new(volume.into_flash(), u32::MAX);
     let mut volume = PageVolume::mount(chip, &Mount::default()).unwrap();
     assert!(volume.ended_well());
     volume.write(0, &[1]).unwrap();
     volume.sync().unwrap();
     assert_eq!(volume.flash().most.get(), 1);
+}
+
+/// Whether what was written last took effect is not known then: what is written after it may go to the same pages.
+#[test]
+fn where_it_is_not_known_what_is_on_flash_nothing_more_is_written() {
+    let mut volume = mount(formatted(geometry(512, 16, 64), &[]));
+    volume.write(0, &[1; 512]).unwrap();
+    let chip = volume.close().unwrap();
+    let mut lost_track = 0;
+    for syncs in 0..8 {
+        let mut volume = PageVolume::mount(Unsynced::new(chip.clone(), syncs), &Mount::default()).unwrap();
+        if volume.write(0, &[2; 512]).and_then(|()| volume.sync()).is_ok() || volume.read_only().is_none() {
+            continue;
+        }
+        let before = volume.flash().chip.operations();
+        // A session that has not begun has nothing to end.
+        lost_track += u32::from(matches!(volume.end(), Err(Error::ReadOnly(_))));
+        assert_eq!(volume.flash().chip.operations(), before, "after {syncs} syncs");
+    }
+    assert!(lost_track > 0, "{lost_track}");
 }
 
 /// Cut after cut right after an erase of a block of the anchor zone, which nothing but the checkpoint that it was meant for tells of.

@@ -2,7 +2,8 @@
 //!
 //! [`block`] is the engine for the block-mapped format, [`page`] the one for the page-mapped; [`any`] is whichever an image
 //! holds. Policy that does not depend on a format ([`wear`], [`bad_blocks`], [`gc`]) stands beside them: decisions there are
-//! pure, only an engine's write path programs or erases.
+//! pure, only an engine's write path programs or erases. What is written is staged by one piece of code (`staging`), which an
+//! engine tells where units lie and how one is placed.
 
 pub mod any;
 pub mod bad_blocks;

@@ -284,6 +284,7 @@ impl FormatPlan {
             always_mirror: false,
             has_table: true,
             read_only: None,
+            lost_track: false,
             fallback: None,
             older: false,
             warnings: Vec::new(),

@@ -200,6 +200,7 @@ impl<H: FlashHardware> PageVolume<H> {
 
     /// Whether a change took effect is not known; only a mount can tell.
     pub(super) fn in_doubt(&mut self, error: crate::Error) -> crate::Error {
+        self.lost_track = true;
         self.read_only.get_or_insert_with(|| {
             alloc::format!("its metadata could not be written ({error}): mount again")
         });

@@ -183,6 +183,8 @@ pub struct PageVolume<H> {
     /// The block table is known.
     has_table: bool,
     read_only: Option<String>,
+    /// Whether something took effect is not known, so what is on flash is not: nothing is written any more.
+    lost_track: bool,
     fallback: Option<String>,
     /// What mounts is not the newest state.
     older: bool,

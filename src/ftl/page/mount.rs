@@ -214,6 +214,7 @@ impl<H: FlashHardware> PageVolume<H> {
             always_mirror: options.mirror_every_commit,
             has_table,
             read_only: None,
+            lost_track: false,
             fallback: None,
             older: false,
             warnings: Vec::new(),

@@ -54,9 +54,10 @@ impl<H: FlashHardware> Followed<'_, H> {
         {
             return Ok(Some(sign));
         }
-        let last = self.pairs.last().copied().unwrap_or([Block(0); 2]);
+        let is_of_log =
+            |block: &Block| self.pairs.last().into_iter().chain(&self.next).flatten().any(|b| b == block);
         for block in self.hw.geometry().iter_blocks().skip(self.layout.zone_blocks as usize) {
-            let sign = match last.contains(&block) {
+            let sign = match is_of_log(&block) {
                 true => self.in_pages_of(block)?,
                 false => self.in_block(block)?,
             };
@@ -105,39 +106,41 @@ impl<H: FlashHardware> Followed<'_, H> {
                 )
             }));
         };
-        if first.kind == Kind::Log && first.epoch == self.epoch && self.is_later(&first) {
-            return Ok(Some(format!(
-                "log page {} is at {}, and page {} cannot be found: this is an older state",
-                first.number,
-                place(self.hw, PageAddr { block, page: 0 }),
-                self.next_log
-            )));
-        }
-        if first.epoch > self.epoch { self.in_pages_of(block) } else { Ok(None) }
+        let sign = self.in_page(PageAddr { block, page: 0 }, &first);
+        if sign.is_none() && first.epoch > self.epoch { self.in_pages_of(block) } else { Ok(sign) }
     }
 
-    /// Whether it is of the log, past what was found.
-    fn is_later(&self, head: &Head) -> bool {
-        head.flags & flags::SNAPSHOT == 0 && head.number >= self.next_log
-    }
-
-    /// The log of a later checkpoint.
+    /// Every page of a block that may hold the log.
     fn in_pages_of(&self, block: Block) -> Result<Option<String>> {
         for at in self.hw.geometry().iter_pages(block) {
-            if let Some(head) = self.head(at)?
-                && head.kind == Kind::Log
-                && head.flags & flags::SNAPSHOT == 0
-                && head.epoch > self.epoch
-            {
-                return Ok(Some(format!(
-                    "the log of a later checkpoint is at {} (sequence {} here, {} there), and its anchor is gone: this is an older state",
-                    place(self.hw, at),
-                    self.epoch,
-                    head.epoch
-                )));
+            if let Some(sign) = self.head(at)?.and_then(|head| self.in_page(at, &head)) {
+                return Ok(Some(sign));
             }
         }
         Ok(None)
+    }
+
+    /// A page of the log past what was found, or of that of a later checkpoint.
+    fn in_page(&self, at: PageAddr, head: &Head) -> Option<String> {
+        if head.kind != Kind::Log || head.flags & flags::SNAPSHOT != 0 {
+            return None;
+        }
+        if head.epoch > self.epoch {
+            return Some(format!(
+                "the log of a later checkpoint is at {} (sequence {} here, {} there), and its anchor is gone: this is an older state",
+                place(self.hw, at),
+                self.epoch,
+                head.epoch
+            ));
+        }
+        (head.epoch == self.epoch && head.number >= self.next_log).then(|| {
+            format!(
+                "log page {} is at {}, and page {} cannot be found: this is an older state",
+                head.number,
+                place(self.hw, at),
+                self.next_log
+            )
+        })
     }
 
     /// The head of a page that this volume wrote there.

@@ -255,6 +255,9 @@ impl<H: FlashHardware> PageVolume<H> {
         if self.session != Session::Active {
             return Ok(());
         }
+        if self.lost_track {
+            return self.check_writable();
+        }
         self.purge_tainted()?;
         if self.failing {
             self.empty_failing_blocks()?;
