@@ -187,14 +187,13 @@ fn is_text(bytes: &[u8]) -> bool {
 
 /// Where the range to read ends.
 fn end_of_range(args: &Args, len: u64) -> Result<u64, Failure> {
-    let past = || Error::OutOfRange { offset: args.offset, length: args.length.unwrap_or(0), end: len };
     match args.length {
         Some(length) => match args.offset.checked_add(length) {
             Some(end) if end <= len => Ok(end),
-            _ => Err(past().into()),
+            _ => Err(Error::OutOfRange { offset: args.offset, length, end: len }.into()),
         },
-        None if args.offset > len => Err(past().into()),
-        None => Ok(len),
+        // Behind the end there is nothing, as in any file.
+        None => Ok(len.max(args.offset)),
     }
 }
 

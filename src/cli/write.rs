@@ -76,7 +76,9 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
         Err(failure) => {
             volume.rollback();
             let failure = failure.and(what_stays(&volume));
-            // Which blocks failed is worth keeping in the chip file; the failure is what there is to be told.
+            // The session ends well where it can, and which blocks failed is kept in the chip file; the failure is what there is to be
+            // told.
+            let _ = volume.end();
             let _ = volume.into_flash().sync();
             return Err(failure);
         }

@@ -304,14 +304,16 @@ fn an_older_copy_is_read_only() {
 fn ranges_past_the_end_are_refused() {
     let bench = Bench::with_volume(&random(1, 5000));
     for range in [
-        "--offset 5001",
+        "--offset 5001 --length 0",
         "--offset 4000 --length 1001",
         "--length 5001",
         "--offset 1 --length 0xFFFFFFFFFFFFFFFF",
     ] {
         all_fail(&bench, &["read a.img -o out"], range, 8, "out-of-range");
     }
-    bench.run("read a.img --offset 5000").exits(0);
+    for offset in ["5000", "5001", "0xFFFFFFFFFFFFFFFF"] {
+        assert_eq!(bench.run(&format!("read a.img --offset {offset}")).exits(0).stdout, b"");
+    }
     bench.run("read a.img --offset 5000 --length 0").exits(0);
     bench.put("new", b"x");
     all_fail(&bench, &["write a.img -i new --offset 200k"], "", 8, "out-of-range");

@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::process::Stdio;
 
 use nandimg::layout::Layout;
+use serde_json::json;
 
 use crate::support::{Bench, OfFormat, SMALL, has_program, random};
 
@@ -160,7 +161,7 @@ fn a_pipe_that_is_too_long_for_a_full_volume_says_which_part_stays() {
         let content = bench.content("a.img");
         let new = content.iter().zip(&too_long).take_while(|(a, b)| a == b).count();
         assert!(new > 0 && new.is_multiple_of(unit) && content[new..] == old[new..], "{new} bytes are new");
-        bench.run("fsck a.img").exits(0);
+        assert_eq!(bench.run("--json fsck a.img").exits(0).json()["findings"], json!([]), "it ended well");
     }
 }
 
