@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use nandimg::flash::blank::BlankChip;
 use nandimg::flash::chip_file::{ChipFile, StoredLayout};
-use nandimg::flash::file_io::{Access, LockedFile, directory_of, new_file_builder, sync_directory};
+use nandimg::flash::file_io::{Access, LockedFile, directory_of, sync_directory, temporary_in};
 use nandimg::flash::image::{ChipState, ImageFile};
 use nandimg::flash::{BadBlockMarker, Block, FlashHardware};
 use nandimg::ftl::any::FormatOptions;
@@ -262,7 +262,7 @@ fn format_new(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     }
     // The image appears under its name when it is whole, and not before.
     let dir = directory_of(image);
-    let temporary = new_file_builder().tempfile_in(dir)?;
+    let temporary = temporary_in(dir)?;
     let len = job.resolved.end();
     fill_blank(temporary.as_file(), len, ui)?;
     let file = LockedFile { file: temporary.reopen()?, len, unlocked: false };

@@ -39,7 +39,7 @@ pub(crate) struct Cli {
     /// Print exactly one JSON object on standard output
     #[arg(long, global = true)]
     json: bool,
-    /// Print no status and no progress, only results and errors
+    /// Print no status and no progress, only results, warnings and errors
     #[arg(long, short, global = true)]
     quiet: bool,
     /// Say more: where each part of the geometry comes from

@@ -197,7 +197,8 @@ fn show(report: &Value) -> String {
             copy["sequence"].as_u64().map_or("-".to_string(), |n| n.to_string()),
         ]);
     }
-    if let Some(message) = report["error"]["message"].as_str() {
+    if let Some(message) = report["error"]["message"].as_str().filter(|message| report["reason"] != *message)
+    {
         text.push_str(&format!("  error          {message}\n"));
     }
     format!("{text}{}\n", copies.trim_fmt())

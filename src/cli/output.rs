@@ -65,7 +65,8 @@ impl Ui {
     }
 
     pub(crate) fn warn(&self, message: &str) {
-        if !self.quiet {
+        // The one object says it, too.
+        if !(self.quiet && self.json) {
             self.say("warning:", "\x1b[1;33m", message);
         }
     }

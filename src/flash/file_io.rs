@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
 
+use tempfile::NamedTempFile;
 use thiserror::Error;
 
 /// Read exactly `buf.len()` bytes at `offset`.
@@ -147,8 +148,10 @@ fn is_storage(kind: &std::fs::FileType) -> bool {
 /// # Errors
 /// When the directory or the file cannot be written.
 pub fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
+    // A link stays one.
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     let dir = directory_of(path);
-    let mut temporary = new_file_builder().tempfile_in(dir)?;
+    let mut temporary = temporary_in(dir)?;
     if let Ok(old) = std::fs::metadata(path) {
         temporary.as_file().set_permissions(old.permissions())?;
     }
@@ -158,14 +161,20 @@ pub fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
     sync_directory(dir)
 }
 
-/// A builder for a temporary file that is to be renamed, with the permissions a new file gets.
-#[must_use]
-pub fn new_file_builder() -> tempfile::Builder<'static, 'static> {
+/// A temporary file that is to be renamed, with the permissions a new file gets.
+///
+/// # Errors
+/// When none can be made there.
+pub fn temporary_in(dir: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.suffix(".tmp");
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder
+    builder.tempfile_in(dir).map_err(|error| {
+        // The name that was tried tells nobody anything.
+        let why = io::Error::from(error.kind());
+        io::Error::new(error.kind(), format!("no file can be made in {}: {why}", dir.display()))
+    })
 }
 
 /// The directory that holds `path`.

@@ -166,6 +166,27 @@ fn a_pipe_that_is_too_long_for_a_full_volume_says_which_part_stays() {
 }
 
 #[test]
+fn a_new_file_that_cannot_be_made_is_said_by_its_directory() {
+    let bench = Bench::with_volume(b"some content");
+    for line in [
+        "format none/a.img --page-size 512 --block-size 4KiB --blocks 64",
+        "convert a.img none/b.img --logical",
+    ] {
+        bench.fails(line, 8, "not-found").says("no file can be made in none: ");
+    }
+}
+
+#[test]
+fn a_chip_file_that_is_a_link_stays_one() {
+    let bench = Bench::with_volume(b"some content");
+    std::fs::rename(bench.path("a.img.chip.json"), bench.path("real.json")).unwrap();
+    symlink("real.json", bench.path("a.img.chip.json")).unwrap();
+    let before = bench.bytes("real.json");
+    bench.run("inject-bad a.img --block 20 --when erase").exits(0);
+    assert!(bench.path("a.img.chip.json").is_symlink() && bench.bytes("real.json") != before);
+}
+
+#[test]
 fn a_full_volume_is_rewritten_in_batches() {
     for OfFormat { bench, capacity, .. } in Bench::of_each_format() {
         bench.feed("write a.img", &random(2, capacity)).exits(0);

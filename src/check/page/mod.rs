@@ -195,7 +195,7 @@ fn check_map<H: FlashHardware>(
     for logical in &content.lost {
         let offset = u64::from(logical.0) * u64::from(layout.page_size);
         let message = format!(
-            "{logical} (logical byte {offset}) was lost: the page that held it could not be read any more"
+            "{logical} (logical byte {offset}) was lost: no page that held it could be read any more"
         );
         findings.push(Finding::new(LOST_PAGE, Severity::Error, message).about_data_at(offset));
     }

@@ -1,11 +1,10 @@
 //! The image to be made, and its chip file: there when they are whole, and not before.
 
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use nandimg::flash::chip_file::ChipFile;
-use nandimg::flash::file_io::{LockedFile, directory_of, new_file_builder, sync_directory};
+use nandimg::flash::file_io::{LockedFile, directory_of, sync_directory, temporary_in};
 use nandimg::flash::image::{ChipState, ImageFile};
 use nandimg::flash::{FlashError, Geometry};
 use nandimg::layout::Layout;
@@ -53,12 +52,7 @@ impl Target {
 
     /// A file that may become the new image.
     pub(super) fn temporary(&self) -> Result<NamedTempFile, Failure> {
-        let dir = directory_of(&self.image);
-        new_file_builder().tempfile_in(dir).map_err(|error| {
-            // The name that was tried tells nobody anything.
-            let error = io::Error::from(error.kind());
-            Failure::from(error).context(format!("no file can be made in {}", dir.display()))
-        })
+        Ok(temporary_in(directory_of(&self.image))?)
     }
 
     /// Let `whole` be the image and `chip` its chip file, durably.

@@ -149,7 +149,7 @@ impl<H: FlashHardware> PageVolume<H> {
             return match entry {
                 MapEntry::Lost => Err(unreadable(
                     None,
-                    "it was lost: the page that held it could not be read any more".to_string(),
+                    "it was lost: no page that held it could be read any more".to_string(),
                 )),
                 _ => Ok(()),
             };
