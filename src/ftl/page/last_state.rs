@@ -197,7 +197,8 @@ impl LastState {
             next: walker.next,
             next_log: replayed.next_log,
             clock: replayed.clock,
-            end: replayed.clean.as_ref().filter(|_| replayed.clean_twice),
+            end: replayed.clean.as_ref(),
+            end_twice: replayed.clean_twice,
         };
         let ended_well = replayed.torn.is_none() && followed.is_as_left()?;
         let snapshot_pages = trail.anchor.map_or(0, |anchor| u32::from(anchor.snapshot_pages));

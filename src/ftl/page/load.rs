@@ -48,6 +48,7 @@ impl Loaded {
             next_log: self.replayed.next_log,
             clock: self.replayed.clock,
             end,
+            end_twice: self.replayed.clean_twice,
         }
     }
 

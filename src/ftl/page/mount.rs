@@ -118,7 +118,7 @@ impl<H: FlashHardware> PageVolume<H> {
         let is_newest = newest == Some(loaded.anchor.head.number);
         let zone = zone_of(&survey, &loaded.anchor);
         loaded.take_counts_of(&survey);
-        let end = loaded.replayed.clean.take().filter(|_| loaded.replayed.clean_twice);
+        let end = loaded.replayed.clean.take();
         let followed = loaded.followed(&hw, end.as_ref());
         let holds = loaded.replayed.torn.is_none() && followed.is_as_left()?;
         let clean = end.as_ref().filter(|end| holds && can_be_filled_on(&loaded.layout, end));

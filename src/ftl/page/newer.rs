@@ -25,17 +25,21 @@ pub(super) struct Followed<'a, H> {
     /// The number of the first log page that was not found, and the host clock until there.
     pub(super) next_log: u64,
     pub(super) clock: u64,
-    /// The clean record that is the last of the log, in both blocks.
+    /// The clean record that is the last of the log, and whether it is in both blocks.
     pub(super) end: Option<&'a CleanEnd>,
+    pub(super) end_twice: bool,
 }
 
 impl<H: FlashHardware> Followed<'_, H> {
-    /// Whether the pair that the clean record names is as it was then: if not, another session has begun since.
+    /// Whether the session has ended well, and the pair that the clean record names is as it was then: if not, another has begun
+    /// since.
     ///
     /// # Errors
     /// When the chip fails otherwise than by pages that cannot be read.
     pub(super) fn is_as_left(&self) -> Result<bool> {
-        let (Some(end), Some(next)) = (self.end, self.next) else { return Ok(false) };
+        let (Some(end), Some(next)) = (self.end.filter(|_| self.end_twice), self.next) else {
+            return Ok(false);
+        };
         for (block, print) in next.into_iter().zip(end.prints) {
             if fingerprint(self.hw, PageAddr { block, page: 0 })? != print {
                 return Ok(false);
@@ -68,7 +72,8 @@ impl<H: FlashHardware> Followed<'_, H> {
         Ok(None)
     }
 
-    /// A session that began in the next pair, and of which nothing is left: a cut tears one of the blocks at most.
+    /// A session that began in the next pair, and of which nothing is left: a cut tears one of the blocks at most. One copy of the clean
+    /// record will do: had a cut kept the other from being written, the next session would have gone elsewhere.
     fn lost_session(&self, next: Pair, end: &CleanEnd) -> Result<Option<String>> {
         for (block, print) in next.into_iter().zip(end.prints) {
             let as_it_was = fingerprint(self.hw, PageAddr { block, page: 0 })? == print;
