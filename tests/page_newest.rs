@@ -142,6 +142,37 @@ fn a_session_shows_by_any_page_of_its_log() {
     }
 }
 
+/// All but the first page of a session is gone, on both sides: a cut tears one page, and leaves what is behind it erased.
+#[test]
+fn a_session_of_which_only_the_first_page_is_left_shows() {
+    let mut volume = mount(formatted(geometry(256, 8, 64), &[]));
+    volume.write(0, &[1; 5000]).unwrap();
+    volume.end().unwrap();
+    let mut volume = mount(volume.into_flash());
+    let before = volume.flash().clone();
+    volume.write(0, &[2; 300]).unwrap();
+    volume.end().unwrap();
+    let chip = volume.into_flash();
+    let is_new = |&&(at, head): &&(PageAddr, Head)| {
+        head.kind == Kind::Log
+            && metadata_pages(&before).iter().all(|&(other, h)| (other, h.number) != (at, head.number))
+    };
+    let pages = metadata_pages(&chip);
+    let session: Vec<PageAddr> = pages.iter().filter(is_new).map(|&(at, _)| at).collect();
+    let last = session.iter().map(|at| at.page).max().unwrap();
+    assert!(last >= 2 && session.iter().filter(|at| at.page == 0).count() == 2);
+    for (from, to, is_older) in [(1, last, true), (1, 7, true), (last, last, false)] {
+        let mut chip = chip.clone();
+        for at in session.iter().filter(|at| at.page == 0) {
+            for page in from..=to {
+                chip.inner_mut().overwrite(PageAddr { page, ..*at }, &[0xA5; 256]).unwrap();
+            }
+        }
+        let volume = PageVolume::mount(&mut chip, &Mount::default()).unwrap();
+        assert_eq!(volume.is_older_state(), is_older, "pages {from} to {to}");
+    }
+}
+
 /// A host that crashes may leave every erase half done that was not synced: of the two blocks that say whether a session has
 /// begun, one at most.
 #[test]

@@ -5,6 +5,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::io::{Reading, place, read_metadata};
 use super::layout::{Layout, Lpn, Ppn};
@@ -170,12 +171,9 @@ impl Map {
 
     /// The entries of a map page as they are on flash.
     pub(super) fn load<H: FlashHardware>(&self, hw: &H, index: u32) -> Result<Entries, MapError> {
-        let first = index * self.layout.entries_per_map_page();
-        let expected = (self.layout.capacity_pages - first).min(self.layout.entries_per_map_page()) as usize;
         let address = self.directory.get(index as usize).copied().unwrap_or(NO_PAGE);
-        let Some(page) = self.layout.physical(address) else {
-            return Ok(alloc::vec![MapEntry::Unmapped.into(); expected].into());
-        };
+        let Some(page) = self.layout.physical(address) else { return Ok(self.unmapped(index)) };
+        let expected = self.described_by(index).len();
         let at = self.layout.page_addr(page);
         let twin = self.twins.get(&at.block).map(|&block| crate::flash::PageAddr { block, ..at });
         let mut reasons = String::new();
@@ -202,6 +200,18 @@ impl Map {
         Err(MapError::Damaged(format!("no copy of map page {index} is whole{reasons}")))
     }
 
+    /// The logical pages that a map page describes.
+    fn described_by(&self, index: u32) -> Range<u32> {
+        let per_page = self.layout.entries_per_map_page();
+        let first = index * per_page;
+        first..first + (self.layout.capacity_pages - first).min(per_page)
+    }
+
+    /// A map page that describes nothing.
+    fn unmapped(&self, index: u32) -> Entries {
+        alloc::vec![MapEntry::Unmapped.into(); self.described_by(index).len()].into()
+    }
+
     /// Map page `index` with all that has changed, out of the cache.
     pub(super) fn current<H: FlashHardware>(&mut self, hw: &H, index: u32) -> Result<Entries, MapError> {
         match self.cache.get_mut(index as usize).and_then(Once::take) {
@@ -212,11 +222,15 @@ impl Map {
 
     /// The entries of a map page as they are on flash, with all that has changed since.
     fn load_current<H: FlashHardware>(&self, hw: &H, index: u32) -> Result<Entries, MapError> {
-        let mut entries = self.load(hw, index)?;
-        let per_page = self.layout.entries_per_map_page();
-        let first = index * per_page;
-        for (logical, entry) in self.overlay.range(Lpn(first)..Lpn(first + per_page)) {
-            if let Some(slot) = entries.get_mut((logical.0 - first) as usize) {
+        let described = self.described_by(index);
+        let changed = || self.overlay.range(Lpn(described.start)..Lpn(described.end));
+        let mut entries = match self.load(hw, index) {
+            // Nothing of it is missed.
+            Err(MapError::Damaged(_)) if changed().count() == described.len() => self.unmapped(index),
+            loaded => loaded?,
+        };
+        for (logical, entry) in changed() {
+            if let Some(slot) = entries.get_mut((logical.0 - described.start) as usize) {
                 *slot = (*entry).into();
             }
         }

@@ -58,6 +58,9 @@ impl<H: FlashHardware> Followed<'_, H> {
         {
             return Ok(Some(sign));
         }
+        if let Some(sign) = self.written_behind_the_log()? {
+            return Ok(Some(sign));
+        }
         let is_of_log =
             |block: &Block| self.pairs.last().into_iter().chain(&self.next).flatten().any(|b| b == block);
         for block in self.hw.geometry().iter_blocks().skip(self.layout.zone_blocks as usize) {
@@ -85,6 +88,35 @@ impl<H: FlashHardware> Followed<'_, H> {
         Ok(Some(format!(
             "the session after the last clean end was to begin in {a} and {b}, and neither is as it was left or erased: this is an older state"
         )))
+    }
+
+    /// Something stands in both blocks of the pair that the log ends in, more than a page behind the last one that is whole: a cut
+    /// tears one page, and all behind it is as it was erased.
+    fn written_behind_the_log(&self) -> Result<Option<String>> {
+        let Some(&pair) = self.pairs.last() else { return Ok(None) };
+        let mut torn = None;
+        for page in (0..self.layout.pages_per_block).rev() {
+            let places = pair.map(|block| PageAddr { block, page });
+            for at in places {
+                if self.head(at)?.is_some() {
+                    let behind = torn.filter(|&behind| behind > page + 1);
+                    return Ok(behind.map(|behind| {
+                        format!(
+                            "the log ends before {}, and what is written in both copies of its pages from there up to page {behind} is not whole: this is an older state",
+                            place(self.hw, PageAddr { page: page + 1, ..at })
+                        )
+                    }));
+                }
+            }
+            if torn.is_none() && self.is_written(places[0])? && self.is_written(places[1])? {
+                torn = Some(page);
+            }
+        }
+        Ok(None)
+    }
+
+    fn is_written(&self, at: PageAddr) -> Result<bool> {
+        Ok(!read_metadata(self.hw, at)?.is_erased())
     }
 
     /// Nothing is in the block, or a first page.
