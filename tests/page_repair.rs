@@ -633,6 +633,58 @@ fn what_the_map_knows_to_be_damaged_does_not_become_what_was_there_before() {
     assert_eq!(Filled::read(&volume, logical, version), None);
 }
 
+/// The last page of the log is gone, on both sides, and a summary of a block that holds nothing any more.
+#[test]
+fn one_repair_mends_what_shows_only_once_a_session_has_ended() {
+    let mut filled = Filled::new(64, 3);
+    for pages in [12, 8] {
+        (0..pages).for_each(|logical| filled.write(logical));
+        filled.volume.end().unwrap();
+    }
+    let closed: Vec<usize> = (4..64).filter(|&block| filled.volume.is_closed(Block(block as u32))).collect();
+    let mut shown = 0;
+    for block in closed {
+        let mut chip = filled.volume.flash().clone();
+        let log = |page: &[u8]| {
+            open(page).ok().filter(|(head, _)| head.kind == Kind::Log).map(|(head, _)| head.number)
+        };
+        let last = chip.data().chunks(PAGE as usize).filter_map(log).max();
+        chip.data_mut()
+            .chunks_mut(PAGE as usize)
+            .filter(|page| log(page) == last)
+            .for_each(|page| page[40] ^= 1);
+        chip.data_mut()[block * 2048 + 7 * 256 + 50] ^= 1;
+        let found = page::check(&chip, &mut |_, _| {}).unwrap();
+        shown += u32::from(codes(&found).contains(&"summary-damaged"));
+        page::repair(&mut chip, &found, &mut |_, _| {}).unwrap();
+        assert!(page::check(&chip, &mut |_, _| {}).unwrap().findings.is_empty(), "block {block}");
+    }
+    assert_eq!(shown, 1, "blocks that hold nothing are not looked at where the session was cut short");
+}
+
+/// Both copies of a map page are gone, and the log tells of all that it describes.
+#[test]
+fn a_map_page_that_nothing_is_missed_of_is_written_anew() {
+    let mut filled = Filled::new(64, 3);
+    for _ in 0..2 {
+        (0..32).for_each(|logical| filled.write(logical));
+        filled.volume.end().unwrap();
+    }
+    let mut chip = filled.volume.into_flash();
+    let is_first = |page: &[u8]| open(page).is_ok_and(|(head, _)| head.kind == Kind::Map && head.number == 0);
+    let spoiled =
+        chip.data_mut().chunks_mut(PAGE as usize).filter(|page| is_first(page)).map(|page| page[40] ^= 1);
+    assert!(spoiled.count() >= 2);
+    let found = page::check(&chip, &mut |_, _| {}).unwrap();
+    assert!(codes(&found).iter().all(|&code| code == "metadata-copy-damaged"), "{:?}", codes(&found));
+    page::repair(&mut chip, &found, &mut |_, _| {}).unwrap();
+    assert!(page::check(&chip, &mut |_, _| {}).unwrap().findings.is_empty());
+    let volume = PageVolume::mount(chip, &Mount::default()).unwrap();
+    for (logical, &newest) in filled.model.iter().enumerate() {
+        assert_eq!(Filled::read(&volume, logical as u64, filled.version), Some(newest.unwrap_or(0)));
+    }
+}
+
 /// The whole log is gone, and of some pages it alone told: what the map knew before is given back, and said to be no more than that.
 #[test]
 fn where_the_log_is_gone_an_older_map_still_tells() {

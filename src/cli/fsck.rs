@@ -1,10 +1,10 @@
 //! `nandimg fsck`: check everything; with `--repair`, mend; with `--undo-from`, take a repair back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use nandimg::check::undo::{After, UndoHeader, UndoWriter, hash};
-use nandimg::check::{Checked, Finding, Severity, any};
+use nandimg::check::{Checked, Finding, Remedy, Severity, any};
 use nandimg::flash::file_io::Access;
 use nandimg::flash::image::{ChangeLog, ImageFile};
 use nandimg::flash::{Block, FlashHardware};
@@ -63,6 +63,9 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     };
     let about = Surroundings { ecc: ecc::to_json(&opened.flash), bbt };
     let mendable = found.findings.iter().any(|f| f.repair.is_some());
+    if args.repair {
+        warn_of_doubt(&found, ui);
+    }
     let checked = match args.repair && mendable {
         true => repair(opened, &found, args.undo.as_deref(), &mut report_progress)
             .map_err(|f| f.context(format!("{}", image.display())))?,
@@ -76,6 +79,20 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<Exit, Failure> {
     drop(progress);
     ui.report(to_json(&checked, &about), |_| show(&checked, &about, args.repair))?;
     Ok(exit_for(&checked))
+}
+
+/// What a rebuild cannot tell is known before it only: should it be cut short, nobody would hear of it.
+fn warn_of_doubt(found: &Checked, ui: &Ui) {
+    let is_rebuild = found.findings.iter().any(|finding| finding.repair == Some(Remedy::Rebuild));
+    let stay = found.findings.iter().filter(|f| f.severity == Severity::Error && f.repair.is_none());
+    let codes: BTreeSet<&str> = stay.clone().map(|finding| finding.code).collect();
+    if is_rebuild && !codes.is_empty() {
+        let codes = codes.into_iter().collect::<Vec<_>>().join(", ");
+        ui.warn(&format!(
+            "{} will stay once the map is rebuilt: {codes}",
+            count(stay.count() as u64, "error")
+        ));
+    }
 }
 
 fn exit_for(checked: &Checked) -> Exit {

@@ -29,8 +29,14 @@ pub fn repair<H: FlashHardware>(
         known.extend(mend(hw, before)?);
     }
     let mut after = check(hw, progress)?;
-    // A rebuild leaves the blocks as they are; what is wrong with them is mended where there is a map again.
-    if before.asks_for(is_rebuild) && after.asks_for(|_| true) && !after.asks_for(is_rebuild) {
+    // A rebuild leaves the blocks as they are, and a session that was cut short those it has emptied: what is wrong with them is
+    // mended where there is a map again, and an end.
+    let is_new = |found: &Finding| {
+        found.repair.is_some() && before.findings.iter().all(|finding| finding.key() != found.key())
+    };
+    let shows_more =
+        before.asks_for(is_rebuild) || before.asks_for(|_| true) && after.findings.iter().any(is_new);
+    if shows_more && after.asks_for(|_| true) && !after.asks_for(is_rebuild) {
         known = merge(known, &after).findings;
         known.extend(mend(hw, &after)?);
         after = check(hw, progress)?;
